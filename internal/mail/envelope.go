@@ -217,3 +217,15 @@ func Local(address string) string {
 	}
 	return address[:at]
 }
+
+// Tenant names whose mail it is, for fairness between senders: the account,
+// else the sender's domain, else "<>".
+func (e *Envelope) Tenant() string {
+	if e.Origin.Account != "" {
+		return e.Origin.Account
+	}
+	if d := Domain(e.From); d != "" {
+		return d
+	}
+	return "<>"
+}
