@@ -1,0 +1,169 @@
+package message
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bytes returns the body with its transfer encoding undone, as far as that can
+// be done: an unknown encoding is left, broken base64 or quoted-printable is
+// decoded around the faults.
+func (p *Part) Bytes() []byte {
+	switch p.Encoding {
+	case "base64":
+		return lenientBase64(p.Body)
+	case "quoted-printable":
+		return lenientQuotedPrintable(p.Body)
+	}
+	return p.Body
+}
+
+// Text returns the body of a text part in UTF-8, with LF line ends. Octets that
+// the named charset does not know become U+FFFD; a charset nobody knows is read
+// as UTF-8 or else windows-1252.
+func (p *Part) Text() string {
+	octets := p.Bytes()
+	name := p.Params["charset"]
+	if name == "" && p.Type == "text/html" {
+		name = htmlCharset(octets)
+	}
+	text, known := fromCharset(name, octets)
+	if !known {
+		text = toUTF8(string(octets))
+	}
+	text = strings.TrimPrefix(text, "\uFEFF")
+	return strings.ReplaceAll(text, "\r\n", "\n")
+}
+
+// htmlCharset looks for a charset that an HTML document declares of itself,
+// within the 1024 octets where HTML wants it. "" if there is none.
+func htmlCharset(b []byte) string {
+	head := strings.ToLower(string(b[:min(len(b), 1024)]))
+	at := strings.Index(head, "charset=")
+	if at < 0 || utf8.Valid(b) {
+		return ""
+	}
+	value := strings.TrimLeft(head[at+len("charset="):], `"' `)
+	if end := strings.IndexAny(value, `"' ;>/`); end >= 0 {
+		value = value[:end]
+	}
+	return value
+}
+
+// lenientQuotedPrintable undoes RFC 2045 §6.7: a soft line break goes, white
+// space at a line's end goes (§6.7 rule 3), a lone "=" stays as it is.
+func lenientQuotedPrintable(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for pos := 0; pos < len(b); {
+		end := lineEnd(b, pos)
+		line := trimLineEnd(b[pos:end])
+		ending := b[pos+len(line) : end]
+		line = bytes.TrimRight(line, " \t")
+		soft := bytes.HasSuffix(line, []byte("="))
+		if soft {
+			line = line[:len(line)-1]
+		}
+		for i := 0; i < len(line); i++ {
+			if line[i] == '=' && i+2 < len(line) && unhex(line[i+1]) >= 0 && unhex(line[i+2]) >= 0 {
+				out = append(out, byte(unhex(line[i+1])<<4|unhex(line[i+2])))
+				i += 2
+				continue
+			}
+			out = append(out, line[i])
+		}
+		if !soft {
+			out = append(out, ending...)
+		}
+		pos = end
+	}
+	return out
+}
+
+// Contents is what a person looks for in a message.
+type Contents struct {
+	Text        *Part   // first text/plain meant to be read, nil if none
+	HTML        *Part   // first text/html meant to be read, nil if none
+	Calendar    *Part   // first text/calendar, nil if none
+	Attachments []*Part // to be saved: attachments, embedded messages, and all that is not shown otherwise
+	Inline      []*Part // with a Content-ID the HTML may show, nothing else asks for it to be saved
+	Notes       []string
+}
+
+// Contents sorts the leaves of the tree below p.
+func (p *Part) Contents() Contents {
+	var c Contents
+	c.sort(p)
+	for n := range p.Walk() {
+		for _, note := range n.Notes {
+			if len(c.Notes) == contentNotesMax {
+				return c
+			}
+			if n.Path != "" && n != p {
+				note = "part " + n.Path + ": " + note
+			}
+			c.Notes = append(c.Notes, note)
+		}
+	}
+	return c
+}
+
+// contentNotesMax is more than anybody reads.
+const contentNotesMax = 50
+
+func (c *Contents) sort(p *Part) {
+	if strings.HasPrefix(p.Type, "multipart/") {
+		for _, child := range p.Children {
+			c.sort(child)
+		}
+		return
+	}
+	named := p.FileName != "" && p.Disposition != "inline"
+	switch {
+	case p.Disposition == "attachment":
+		c.Attachments = append(c.Attachments, p)
+	case p.Type == "text/plain" && c.Text == nil && !named:
+		c.Text = p
+	case p.Type == "text/html" && c.HTML == nil && !named:
+		c.HTML = p
+	case p.Type == "text/calendar" && c.Calendar == nil:
+		c.Calendar = p
+		c.Attachments = append(c.Attachments, p)
+	case p.ContentID != "" && !strings.HasPrefix(p.Type, "message/"):
+		c.Inline = append(c.Inline, p)
+	default:
+		c.Attachments = append(c.Attachments, p)
+	}
+}
+
+// Plain returns the words of the message: its text/plain, else what its HTML
+// says (RFC 2046 §5.1.4: the plain one is there for this), at most max bytes.
+func (c Contents) Plain(max int) string {
+	if c.Text != nil {
+		return cutText(c.Text.Text(), max)
+	}
+	if c.HTML != nil {
+		return TextOfHTML(c.HTML.Text(), max)
+	}
+	return ""
+}
+
+// Preview returns the beginning of the words on one line, at most max bytes.
+func (c Contents) Preview(max int) string {
+	text := c.Plain(8 * max)
+	if c.Text != nil && strings.TrimSpace(text) == "" && c.HTML != nil {
+		text = TextOfHTML(c.HTML.Text(), 8*max)
+	}
+	return printable(strings.Join(strings.Fields(text), " "), max)
+}
+
+// cutText shortens s to at most max bytes without cutting a character.
+func cutText(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	for max > 0 && !utf8.RuneStart(s[max]) {
+		max--
+	}
+	return s[:max]
+}
