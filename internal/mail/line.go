@@ -1,6 +1,9 @@
 package mail
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Line is one line of waiting recipients in the spool's index: those that wait
 // for one site, of one tenant, at one priority. The spool keeps the lines and
@@ -23,3 +26,6 @@ type Entry struct {
 // Cursor is a place in a Line: after this entry. The zero Cursor is before the
 // first.
 type Cursor Entry
+
+// ErrNotFound says that a message is not, or no longer, in the spool.
+var ErrNotFound = errors.New("no such message")
