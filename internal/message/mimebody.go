@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -94,18 +95,35 @@ type Contents struct {
 func (p *Part) Contents() Contents {
 	var c Contents
 	c.sort(p)
-	for n := range p.Walk() {
+	c.Notes = notesOf(p)
+	return c
+}
+
+// notesOf gathers the notes of a tree; what is wrong with many parts is said
+// once, with the first of them.
+func notesOf(root *Part) []string {
+	var notes []string
+	first, more := map[string]int{}, map[int]int{} // note to its place; place to how many more parts
+	for n := range root.Walk() {
 		for _, note := range n.Notes {
-			if len(c.Notes) == contentNotesMax {
-				return c
+			if at, said := first[note]; said {
+				more[at]++
+				continue
 			}
-			if n.Path != "" && n != p {
+			if len(notes) == contentNotesMax {
+				continue
+			}
+			first[note] = len(notes)
+			if n != root && n.Path != "" {
 				note = "part " + n.Path + ": " + note
 			}
-			c.Notes = append(c.Notes, note)
+			notes = append(notes, note)
 		}
 	}
-	return c
+	for at, n := range more {
+		notes[at] += fmt.Sprintf(" (and %d more like this)", n)
+	}
+	return notes
 }
 
 // contentNotesMax is more than anybody reads.

@@ -469,7 +469,7 @@ func foldPoint(line []byte, from int) int {
 			blank = false
 			continue
 		}
-		if blank || i < from {
+		if blank || i < from || line[i+1] == ' ' || line[i+1] == '\t' { // the last blank of a run goes to the next line
 			continue
 		}
 		if i > foldAt && best >= 0 {

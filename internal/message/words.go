@@ -219,5 +219,5 @@ func printable(s string, max int) string {
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
-	return s[:cut]
+	return strings.TrimSpace(s[:cut])
 }
