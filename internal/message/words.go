@@ -57,7 +57,7 @@ type encodedRun struct {
 	open    bool
 	charset string
 	octets  []byte
-	raw     string
+	raw     []byte // as written, for a charset nobody knows
 }
 
 func (r *encodedRun) add(out *strings.Builder, w encodedWord) {
@@ -66,10 +66,10 @@ func (r *encodedRun) add(out *strings.Builder, w encodedWord) {
 	}
 	r.open, r.charset = true, w.charset
 	r.octets = append(r.octets, w.octets...)
-	if r.raw != "" {
-		r.raw += " "
+	if len(r.raw) > 0 {
+		r.raw = append(r.raw, ' ')
 	}
-	r.raw += w.raw
+	r.raw = append(r.raw, w.raw...)
 }
 
 func (r *encodedRun) flush(out *strings.Builder) {
@@ -79,7 +79,7 @@ func (r *encodedRun) flush(out *strings.Builder) {
 	if text, ok := fromCharset(r.charset, r.octets); ok {
 		out.WriteString(text)
 	} else {
-		out.WriteString(toUTF8(r.raw))
+		out.WriteString(toUTF8(string(r.raw)))
 	}
 	*r = encodedRun{}
 }
@@ -87,7 +87,7 @@ func (r *encodedRun) flush(out *strings.Builder) {
 // cutWord reads the encoded word at the beginning of s. n is its length, 0 if
 // there is none. Longer ones than the 75 octets of RFC 2047 §2 are understood.
 func cutWord(s string) (w encodedWord, n int) {
-	body := s[2:]
+	body := s[2:min(len(s), wordMax)]
 	q1 := strings.IndexByte(body, '?')
 	if q1 <= 0 || q1 > 60 || len(body) < q1+4 || body[q1+2] != '?' {
 		return w, 0
@@ -110,6 +110,11 @@ func cutWord(s string) (w encodedWord, n int) {
 	w.raw = s[:n]
 	return w, n
 }
+
+// wordMax is the longest encoded word understood, in octets: some write a whole
+// Subject as one word. It also keeps a text of unended words from costing the
+// square of its length.
+const wordMax = 8 << 10
 
 // decodeQ is the Q encoding: "_" is a space, "=41" an octet (RFC 2047 §4.2).
 func decodeQ(s string) []byte {
