@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Who is where. A test takes a server with newServer and a peer's place with
+// newPlace; both have their names in the zone from the start.
+const (
+	postfixAddr  = "10.77.2.2"
+	chasquidAddr = "10.77.2.3"
+	dovecotAddr  = "10.77.2.4"
+	knotAddr     = "10.77.2.53"
+	deadAddr     = "10.77.2.250" // refuses every connection
+	maxServers   = 99
+	maxPlaces    = 99
+)
+
+func serverName(n int) string { return fmt.Sprintf("s%02d.paquebot.test", n) }
+func serverAddr(n int) string { return fmt.Sprintf("10.77.1.%d", n) }
+func placeName(n int) string  { return fmt.Sprintf("p%02d.test", n) }
+func placeAddr(n int) string  { return fmt.Sprintf("10.77.2.%d", 100+n) }
+
+// zone is the whole DNS: a root zone, so that any other name does not exist.
+func zone() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+
+	line("$TTL 60")
+	line(". SOA ns.test. hostmaster.test. 1 3600 600 86400 60")
+	line(". NS ns.test.")
+	line("ns.test. A %s", knotAddr)
+
+	line("postfix.test. MX 10 mx.postfix.test.")
+	line("mx.postfix.test. A %s", postfixAddr)
+	line("chasquid.test. MX 10 mx.chasquid.test.")
+	line("mx.chasquid.test. A %s", chasquidAddr)
+
+	line("null.test. MX 0 .") // RFC 7505
+	line("dead.test. A %s", deadAddr)
+	line("dead-mx.test. MX 10 dead.test.")
+	line("lost.test. MX 10 nowhere.test.") // the exchanger has no address
+	// broken.test is a zone of its own without content: SERVFAIL (world_test.go).
+
+	for n := 1; n <= maxServers; n++ {
+		name := serverName(n)
+		line("%s. A %s", name, serverAddr(n))
+		line("%s. MX 10 %s.", name, name)
+		line("loop.%s. MX 10 %s.", name, name)    // a domain that is not ours, with us as its exchanger
+		line("loop.%s. MX 20 dead.test.", name)   // beyond us: must not be tried
+		line("backup.%s. MX 10 dead.test.", name) // before us
+		line("backup.%s. MX 20 %[1]s.", name)     // so only dead.test may be tried
+		line("*.app.%s. MX 10 %[1]s.", name)      // any name below app
+		line("mail.%s. CNAME %[1]s.", name)       // the name people type
+		line("_dmarc.%s. TXT \"v=DMARC1; p=none\"", name)
+	}
+	for n := 1; n <= maxPlaces && 100+n < 250; n++ {
+		name := placeName(n)
+		line("mx.%s. A %s", name, placeAddr(n))
+		line("%s. MX 10 mx.%[1]s.", name)
+		line("implicit.%s. A %s", name, placeAddr(n)) // no MX: the address itself (RFC 5321 section 5.1)
+		line("second.%s. MX 10 dead.test.", name)     // the first exchanger is dead
+		line("second.%s. MX 20 mx.%[1]s.", name)
+		line("alias.%s. CNAME %[1]s.", name) // MX-2
+	}
+	return b.String()
+}
