@@ -1,0 +1,269 @@
+package catch
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"paquebot/internal/event"
+	"paquebot/internal/mail"
+)
+
+// Session is a connection in which something was refused, with what its owner
+// should change.
+type Session struct {
+	ID       string       `json:"id"`
+	At       time.Time    `json:"at"`
+	Origin   mail.Origin  `json:"origin"`
+	Problems []Problem    `json:"problems"`
+	Advice   string       `json:"advice,omitempty"`
+	Ended    string       `json:"ended,omitempty"` // why it ended, "" while it lasts
+	Messages int          `json:"messages"`        // accepted all the same
+	Dialogue []event.Line `json:"dialogue,omitempty"`
+}
+
+// Problem is one refusal in a session.
+type Problem struct {
+	At      time.Time `json:"at"`
+	Command string    `json:"command,omitempty"`
+	Reply   string    `json:"reply"`
+	Rule    string    `json:"rule,omitempty"`
+	Advice  string    `json:"advice,omitempty"`
+}
+
+const (
+	sessionsMax  = 200  // failed sessions kept, the oldest go first
+	problemsMax  = 50   // of one session
+	linesMax     = 1000 // of one dialogue
+	lineMax      = 1000 // octets of one line
+	dialoguesMax = 2000 // kept in memory until their message is caught
+	lateMax      = 4096 // messages whose late dialogue waits to be written
+)
+
+// sessions is fed by events and never waits for the disk.
+type sessions struct {
+	mu     sync.Mutex
+	failed []*Session // oldest first
+	talks  map[mail.ID][]event.Line
+	order  []mail.ID // of talks, oldest first
+	closed bool
+}
+
+func (s *sessions) init() { s.talks = map[mail.ID][]event.Line{} }
+
+func (s *sessions) closeWith(end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		end()
+	}
+}
+
+// Emit takes what the store keeps of the event stream. It implements event.Sink.
+func (s *Store) Emit(e event.Event) {
+	switch e := e.(type) {
+	case event.MessageAccepted:
+		s.heardDialogue(e)
+	case event.CommandRefused:
+		s.failed(e.Origin, Problem{Command: e.Command, Reply: e.Reply.String(), Rule: e.Rule, Advice: e.Advice})
+	case event.TLSFailed:
+		s.failed(e.Origin, Problem{Command: "TLS handshake", Reply: e.Error, Rule: "tls", Advice: e.Advice})
+	case event.AuthFailed:
+		s.failed(e.Origin, Problem{Command: "AUTH " + e.Method, Reply: e.Reply.String(), Rule: e.Reason})
+	case event.Attacked:
+		s.failed(e.Origin, Problem{Reply: e.Detail, Rule: e.Kind})
+	case event.MessageRefused:
+		s.failed(e.Envelope.Origin, Problem{Command: "the message", Reply: e.Reply.String(), Rule: e.Rule})
+	case event.ConnectionRefused:
+		s.failed(mail.Origin{Listener: e.Listener, Role: e.Role, Client: e.Client}, Problem{Command: "connect", Reply: e.Reply.String(), Rule: e.Reason})
+	case event.SessionEnded:
+		s.ended(e)
+	}
+}
+
+// heardDialogue keeps a dialogue until its message is caught; if that has
+// happened already, writeLate finds out.
+func (s *Store) heardDialogue(e event.MessageAccepted) {
+	if len(e.Dialogue) == 0 || e.Envelope == nil {
+		return
+	}
+	id := e.Envelope.ID
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	if s.sessions.closed {
+		return
+	}
+	if _, known := s.sessions.talks[id]; !known {
+		s.sessions.order = append(s.sessions.order, id)
+	}
+	s.sessions.talks[id] = clipLines(e.Dialogue)
+	for len(s.sessions.order) > dialoguesMax {
+		delete(s.sessions.talks, s.sessions.order[0])
+		s.sessions.order = s.sessions.order[1:]
+	}
+	select {
+	case s.late <- id:
+	default: // it stays in memory, and is read from there
+	}
+}
+
+// clipLines bounds a dialogue: its beginning and its end tell most.
+func clipLines(lines []event.Line) []event.Line {
+	if len(lines) > linesMax {
+		half := linesMax / 2
+		gap := event.Line{At: lines[half].At, Text: itoa(len(lines)-linesMax) + " lines are not kept"}
+		lines = slices.Concat(lines[:half], []event.Line{gap}, lines[len(lines)-half:])
+	}
+	out := slices.Clone(lines)
+	for i := range out {
+		out[i].Text = clip(out[i].Text, lineMax)
+	}
+	return out
+}
+
+// takeDialogue hands out a dialogue for its message's record.
+func (s *sessions) takeDialogue(id mail.ID) []event.Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := s.talks[id]
+	if lines != nil {
+		delete(s.talks, id)
+		if i := slices.Index(s.order, id); i >= 0 {
+			s.order = slices.Delete(s.order, i, i+1)
+		}
+	}
+	return lines
+}
+
+func (s *sessions) dialogue(id mail.ID) []event.Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.talks[id]
+}
+
+// lateDialogue is the record of a dialogue that came after its message.
+type lateDialogue struct {
+	ID       mail.ID      `json:"id"`
+	Dialogue []event.Line `json:"dialogue"`
+}
+
+// writeLate writes down the dialogues of messages caught before they were heard.
+func (s *Store) writeLate() {
+	for id := range s.late {
+		s.mu.Lock()
+		if e := s.byID[id]; e != nil && !e.talked && e.talk == nil {
+			s.writeDialogue(e)
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *Store) writeDialogue(e *entry) {
+	lines := s.sessions.takeDialogue(e.ID)
+	if lines == nil {
+		return
+	}
+	at, err := s.appendRecord(kindDialogue, lateDialogue{ID: e.ID, Dialogue: lines}, nil, 0)
+	if err != nil {
+		return // a dialogue is not worth more than that; Catch will hear of the disk
+	}
+	if s.byID[e.ID] != e { // making room for it let the message go
+		return
+	}
+	e.talk = &at
+	s.active.live++
+	s.active.kept += at.total()
+}
+
+// failed notes a refusal with the session it belongs to.
+func (s *Store) failed(o mail.Origin, p Problem) {
+	p.At = time.Now()
+	p.Command, p.Reply, p.Rule, p.Advice = clip(p.Command, lineMax), clip(p.Reply, lineMax), clip(p.Rule, lineMax), clip(p.Advice, lineMax)
+	s.sessions.mu.Lock()
+	f := s.sessions.of(o, p.At)
+	if o.Helo != "" {
+		f.Origin = o
+	}
+	if len(f.Problems) < problemsMax && !repeats(f.Problems, p) {
+		f.Problems = append(f.Problems, p)
+	}
+	if p.Advice != "" {
+		f.Advice = p.Advice
+	}
+	c := f.copy()
+	s.sessions.mu.Unlock()
+	s.watchers.tell(Change{Kind: Failed, Session: &c})
+}
+
+// repeats reports whether the last problem is the same one told by another
+// event: a failed AUTH is a refused command too.
+func repeats(have []Problem, p Problem) bool {
+	if len(have) == 0 {
+		return false
+	}
+	last := &have[len(have)-1]
+	if last.Reply != p.Reply || p.At.Sub(last.At) > time.Second {
+		return false
+	}
+	if last.Advice == "" {
+		last.Advice = p.Advice
+	}
+	return true
+}
+
+// of finds the session or begins to keep it.
+func (s *sessions) of(o mail.Origin, now time.Time) *Session {
+	for i := len(s.failed) - 1; i >= 0 && o.Session != ""; i-- {
+		if s.failed[i].ID == o.Session {
+			return s.failed[i]
+		}
+	}
+	f := &Session{ID: o.Session, At: now, Origin: o}
+	s.failed = append(s.failed, f)
+	if len(s.failed) > sessionsMax {
+		s.failed = slices.Delete(s.failed, 0, len(s.failed)-sessionsMax)
+	}
+	return f
+}
+
+// ended completes what is known of a session that failed.
+func (s *Store) ended(e event.SessionEnded) {
+	if e.Refusals == 0 && e.Advice == "" {
+		return
+	}
+	s.sessions.mu.Lock()
+	f := s.sessions.of(e.Origin, time.Now())
+	f.Origin, f.Ended, f.Messages = e.Origin, e.Reason, e.Messages
+	f.Dialogue = clipLines(e.Dialogue)
+	if e.Advice != "" {
+		f.Advice = clip(e.Advice, lineMax)
+	}
+	c := f.copy()
+	s.sessions.mu.Unlock()
+	s.watchers.tell(Change{Kind: Failed, Session: &c})
+}
+
+func (f *Session) copy() Session {
+	c := *f
+	c.Problems, c.Dialogue = slices.Clone(f.Problems), slices.Clone(f.Dialogue)
+	return c
+}
+
+// Sessions returns the failed sessions, newest first.
+func (s *Store) Sessions() []Session {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	out := make([]Session, 0, len(s.sessions.failed))
+	for i := len(s.sessions.failed) - 1; i >= 0; i-- {
+		out = append(out, s.sessions.failed[i].copy())
+	}
+	return out
+}
+
+// ClearSessions forgets the failed sessions.
+func (s *Store) ClearSessions() {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	s.sessions.failed = nil
+}
