@@ -48,6 +48,9 @@ type Hop struct {
 	Port       uint16
 	Preference uint16 // of the MX record; equal ones were shuffled already
 	Addrs      []netip.Addr
+	// Security is this hop's own, equally strong form of the route's, as a
+	// smart host's port 465 is Implicit beside 587's Verify; "" is the route's.
+	Security Security
 }
 
 // Source is one of our outgoing addresses with its EHLO name.
