@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/mail"
+	"net/textproto"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -177,4 +179,9 @@ func ids(name string) (uid, gid int, err error) {
 	}
 	gid, err = strconv.Atoi(u.Gid)
 	return uid, gid, err
+}
+
+// readHeader reads fields without a body.
+func readHeader(fields string) (textproto.MIMEHeader, error) {
+	return textproto.NewReader(bufio.NewReader(strings.NewReader(fields + "\n\n"))).ReadMIMEHeader()
 }

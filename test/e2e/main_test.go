@@ -3,10 +3,13 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,6 +133,10 @@ func inside(m *testing.M) int {
 		return 1
 	}
 	here = w
+	flag.Parse()
+	if set := flag.Lookup("test.parallel"); set.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", "16") // most of a test is waiting for others
+	}
 	return m.Run()
 }
 

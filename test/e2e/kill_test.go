@@ -1,0 +1,267 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// written is how long after the next hop's 250 an attempt may not be on disk
+// yet as done: outcomes ride in a batch that is synced within 10 ms, and a busy
+// disk and two busy cores take their time.
+const written = 250 * time.Millisecond
+
+// TestKill is promises P1 and P3 on the real binary: it is killed with -9 again
+// and again at random moments while all four ports take mail and it delivers.
+// Nothing that was answered 250 may be lost, and nothing may arrive twice but
+// what was in flight at a kill.
+func TestKillLosesNothing(t *testing.T) {
+	kills := number(t, "KILLS", 200)
+	seed := uint64(number(t, "SEED", int(time.Now().UnixNano()%1_000_000)))
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("SEED=%d KILLS=%d", seed, kills)
+
+	sink := startCounter(t)
+	s := newServer(t, settings{
+		domain: "deliver = \"smtp://" + sink.addr + "\"\nrecipients = \"any\"",
+		queue:  "retry = [\"1s\"]",
+		limits: "connections_per_account = 1000",
+		more:   "[[route]]\nvia = \"smtp://" + sink.addr + "\"\n",
+	})
+	s.start(t)
+	s.account(t, "load")
+
+	load := newLoad(s)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	load.run(ctx)
+
+	var killedAt []time.Time
+	inFlight, starting := 0, time.Duration(0)
+	for len(killedAt) < kills {
+		time.Sleep(time.Duration(20+random.IntN(180)) * time.Millisecond) // the random moment
+		now := time.Now()
+		inFlight += sink.inFlight(now.Add(-written))
+		s.kill()
+		killedAt = append(killedAt, now)
+
+		began := time.Now()
+		check(t, s.launch())
+		wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+		if err := s.ready(wait); err != nil {
+			t.Fatalf("after %d kills (SEED=%d): %v\n%s", len(killedAt), seed, err, cut(s.log()))
+		}
+		cancel()
+		starting += time.Since(began)
+	}
+	stop()
+	load.wait()
+
+	promised := load.promised()
+	drain, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	err := until(drain, func() error {
+		if n, one := sink.missing(promised); n > 0 {
+			return fmt.Errorf("%d of %d promised messages did not arrive, among them %s", n, len(promised), one)
+		}
+		return nil
+	})
+	lost, _ := sink.missing(promised)
+	duplicates, strange := sink.duplicates(killedAt)
+
+	report := fmt.Sprintf("kill -9: %d kills, %d messages promised with 250, lost %d, duplicates %d, in flight at the kills %d (mean start %v, SEED=%d)",
+		kills, len(promised), lost, duplicates, inFlight, (starting / time.Duration(kills)).Round(time.Millisecond), seed)
+	fmt.Println(report)
+	t.Log(load.summary())
+	if err != nil {
+		t.Errorf("lost mail: %v", err)
+	}
+	if len(promised) < 10*kills {
+		t.Errorf("only %d messages were promised: no load to speak of\n%s", len(promised), load.summary())
+	}
+	if duplicates > inFlight {
+		t.Errorf("%d duplicates, but only %d messages were in flight at the kills", duplicates, inFlight)
+	}
+	for _, why := range strange {
+		t.Error(why)
+	}
+	eventually(t, func() error { // P2: nothing is forgotten in the queue either
+		out := s.must(t, "queue", "summary", "--json")
+		if !strings.Contains(strings.ReplaceAll(out, " ", ""), `"total":0`) {
+			return fmt.Errorf("the queue is not empty: %s", out)
+		}
+		return nil
+	})
+}
+
+// duplicates counts copies beyond the first, and names those that no kill
+// explains: the copy before was taken long before the kill that preceded it.
+func (c *counter) duplicates(kills []time.Time) (n int, strange []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(c.taken)) {
+		copies := c.taken[id]
+		n += len(copies) - 1
+		for i := 1; i < len(copies); i++ {
+			explained := slices.ContainsFunc(kills, func(k time.Time) bool {
+				return copies[i].After(k) && k.Sub(copies[i-1]) < written
+			})
+			if !explained {
+				strange = append(strange, fmt.Sprintf("%s was delivered again %v after it was taken, without a kill in between", id, copies[i].Sub(copies[i-1])))
+			}
+		}
+	}
+	return n, strange
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(v)
+	check(t, err)
+	return n
+}
+
+// load sends numbered messages through all four ports, each in sessions of one
+// to ten, and remembers which were answered 250.
+type load struct {
+	s       *server
+	next    atomic.Int64
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	kept   []string       // numbers answered 250
+	byPort map[string]int // how many of them
+	errors map[string]int // what went wrong instead, by its text
+}
+
+func newLoad(s *server) *load {
+	return &load{s: s, byPort: map[string]int{}, errors: map[string]int{}}
+}
+
+func (l *load) run(ctx context.Context) {
+	for _, port := range []string{"25", "25", "587", "587", "465", "465", "2525"} {
+		l.workers.Add(1)
+		go func() {
+			defer l.workers.Done()
+			for ctx.Err() == nil {
+				if err := l.session(ctx, port); err != nil {
+					l.failed(port, err)
+					select { // it is just being killed: try again in a moment
+					case <-ctx.Done():
+					case <-time.After(5 * time.Millisecond):
+					}
+				}
+			}
+		}()
+	}
+}
+
+func (l *load) wait() { l.workers.Wait() }
+
+func (l *load) session(ctx context.Context, port string) error {
+	k, err := l.connect(port)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	from := l.s.at("load")
+	if port == "25" {
+		from = "stranger@example.test"
+	}
+	for i := range 10 {
+		if ctx.Err() != nil {
+			break
+		}
+		id := fmt.Sprintf("%s-%d", port, l.next.Add(1))
+		to := l.s.at("somebody")
+		if port != "25" && i%2 == 1 {
+			to = "somebody@elsewhere.app." + l.s.name // by the route, not by the domain
+		}
+		message := fmt.Sprintf("From: <%s>\r\nSubject: load\r\nX-Load: %s\r\n\r\n%s", from, id, strings.Repeat("Some text to carry. ....\r\n", 40))
+		reply, err := k.transaction(from, message, to)
+		if err != nil {
+			return err
+		}
+		if _, err := queuedAs(reply); err != nil {
+			return err
+		}
+		l.keep(port, id)
+	}
+	_, err = k.ask("QUIT")
+	return err
+}
+
+func (l *load) connect(port string) (*talk, error) {
+	if port == "587" || port == "2525" {
+		return l.s.sessionOn(port, "load")
+	}
+	c := l.s.w.ca.client(l.s.name)
+	if port == "25" {
+		c = nil
+	}
+	k, err := dial(l.s.addr+":"+port, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.must("250", "EHLO client.test"); err != nil {
+		k.close()
+		return nil, err
+	}
+	if port == "465" {
+		if err := k.must("235", "AUTH PLAIN %s", plain("load", password)); err != nil {
+			k.close()
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+func (l *load) keep(port, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(l.kept, id)
+	l.byPort[port]++
+}
+
+func (l *load) failed(port string, err error) {
+	text := err.Error()
+	if i := strings.LastIndex(text, "->"); i >= 0 { // addresses and ports vary
+		text = text[i:]
+		if _, rest, ok := strings.Cut(text, ": "); ok {
+			text = rest
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errors[port+": "+text]++
+}
+
+func (l *load) promised() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.kept)
+}
+
+func (l *load) summary() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "promised by port: %v\n", l.byPort)
+	for _, text := range slices.Sorted(maps.Keys(l.errors)) {
+		fmt.Fprintf(&b, "%6d x %s\n", l.errors[text], text)
+	}
+	return b.String()
+}
