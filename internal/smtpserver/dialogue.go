@@ -1,0 +1,66 @@
+package smtpserver
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"paquebot/internal/event"
+	"paquebot/internal/smtp"
+)
+
+// dialogueMax is how many lines of a session are kept, and lineKept how many
+// octets of each: enough for a hundred recipients.
+const (
+	dialogueMax = 400
+	lineKept    = 512
+)
+
+// dialogue is what was said, without secrets and without content, for those who
+// look for a fault. It is empty unless Config.KeepDialogue.
+type dialogue struct {
+	keep  bool
+	lines []event.Line
+}
+
+func (d *dialogue) add(s *Session, client bool, text string) {
+	if len(d.lines) >= dialogueMax {
+		return
+	}
+	d.lines = append(d.lines, event.Line{At: time.Now(), Client: client, TLS: s.tls != nil, Text: text})
+}
+
+// note records a line that is no secret.
+func (d *dialogue) note(s *Session, client bool, text string) {
+	if d.keep {
+		d.add(s, client, text)
+	}
+}
+
+// client records a command. Of AUTH only the mechanism is kept; of an unknown
+// word nothing, for it may be a password that lost its way.
+func (d *dialogue) client(s *Session, verb smtp.Verb, line []byte) {
+	if !d.keep {
+		return
+	}
+	text := smtp.Printable(string(line[:min(len(line), lineKept)]))
+	switch verb {
+	case smtp.VerbAuth:
+		word, rest, _ := strings.Cut(text, " ")
+		mech, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+		text = word + " " + mech + " (hidden)"
+	case smtp.VerbUnknown:
+		text = "(unknown command, " + strconv.Itoa(len(line)) + " octets)"
+	}
+	d.add(s, true, text)
+}
+
+func (d *dialogue) server(s *Session, r smtp.Reply) {
+	if !d.keep {
+		return
+	}
+	wire := strings.TrimSuffix(string(r.AppendWire(nil)), "\r\n")
+	for l := range strings.SplitSeq(wire, "\r\n") {
+		d.add(s, false, l)
+	}
+}

@@ -1,0 +1,148 @@
+package smtpserver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"paquebot/internal/smtp"
+)
+
+const (
+	// bufferSize is the read buffer of a session that is busy: a TLS record and
+	// the longest line of an AUTH exchange fit in.
+	bufferSize = 32 << 10
+	// idleSize is the read buffer of a session that waits for a command. Most
+	// commands fit, and ten thousand idle sessions cost 5 MiB.
+	idleSize = 512
+)
+
+type bigBuffer [bufferSize]byte
+
+// input is what a client has sent and nobody has read yet. Its buffer is small
+// while the session waits and comes from a pool while there is work.
+type input struct {
+	read  func([]byte) (int, error) // flushes replies, sets the deadline, reads
+	pool  *sync.Pool                // of *bigBuffer
+	big   *bigBuffer
+	r, w  int
+	total int64 // octets read
+	small [idleSize]byte
+}
+
+func (in *input) buf() []byte {
+	if in.big != nil {
+		return in.big[:]
+	}
+	return in.small[:]
+}
+
+// pending returns what is there already.
+func (in *input) pending() []byte { return in.buf()[in.r:in.w] }
+
+func (in *input) take(n int) { in.r += n }
+
+// drop forgets what is there.
+func (in *input) drop() { in.r, in.w = 0, 0 }
+
+// shrink gives the large buffer back when nothing is in it.
+func (in *input) shrink() {
+	if in.big != nil && in.r == in.w {
+		in.pool.Put(in.big)
+		in.big, in.r, in.w = nil, 0, 0
+	}
+}
+
+// grow makes room for more: by moving, then by taking a large buffer. It
+// reports false when that is full.
+func (in *input) grow() bool {
+	if in.r == in.w {
+		in.r, in.w = 0, 0
+	}
+	if in.w < len(in.buf()) {
+		return true
+	}
+	if in.r > 0 {
+		in.w = copy(in.buf(), in.pending())
+		in.r = 0
+		return true
+	}
+	if in.big != nil {
+		return false
+	}
+	in.enlarge()
+	return true
+}
+
+func (in *input) enlarge() {
+	if in.big == nil {
+		b := in.pool.Get().(*bigBuffer)
+		in.w = copy(b[:], in.small[in.r:in.w])
+		in.r, in.big = 0, b
+	}
+}
+
+// fill reads once more. At least one octet came, or err says why not.
+func (in *input) fill() error {
+	if !in.grow() {
+		return io.ErrShortBuffer
+	}
+	n, err := in.read(in.buf()[in.w:])
+	in.w += n
+	in.total += int64(n)
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// Errors that end a session without a word.
+var errTLSBytes = errors.New("TLS where a command should be")
+
+// line reads a command line of at most most octets, or authMost when it begins
+// with AUTH. Errors are those of smtp.CutLine, errTLSBytes when clear is set
+// and a TLS record begins, or those of reading. The line is good until the next read.
+func (in *input) line(most, authMost int, clear bool) ([]byte, error) {
+	for {
+		have := in.pending()
+		if clear && len(have) > 0 && have[0] == 0x16 { // a handshake record (PC-18)
+			return nil, errTLSBytes
+		}
+		limit := most
+		if len(have) >= 5 && bytes.EqualFold(have[:5], []byte("AUTH ")) {
+			limit = authMost // SRV-10
+		}
+		line, used, err := smtp.CutLine(have, limit)
+		in.take(used)
+		if errors.Is(err, smtp.ErrLineTooLong) && (used == 0 || have[used-1] != '\n') {
+			return nil, in.discardLine()
+		}
+		if used > 0 {
+			return line, err
+		}
+		in.shrink()
+		if err := in.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// discardLine reads to the end of a line that is too long, keeping nothing
+// (SRV-11).
+func (in *input) discardLine() error {
+	for {
+		have := in.pending()
+		if end := bytes.IndexByte(have, '\n'); end >= 0 {
+			in.take(end + 1)
+			return smtp.ErrLineTooLong
+		}
+		in.drop()
+		if err := in.fill(); err != nil {
+			return err
+		}
+	}
+}
