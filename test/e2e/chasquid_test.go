@@ -47,7 +47,7 @@ mv "$name" "$box/new/"
 		if out, err := add.CombinedOutput(); err != nil {
 			return fmt.Errorf("chasquid-util: %w: %s", err, out)
 		}
-		if err := w.spawn("chasquid", w.there(nil, "chasquid", "-config_dir="+dir+"/etc")); err != nil {
+		if err := w.spawn("chasquid", w.there(context.Background(), "chasquid", "-config_dir="+dir+"/etc")); err != nil {
 			return err
 		}
 		return answers(ctx, chasquidAddr+":465")

@@ -26,7 +26,7 @@ func startDovecot(t *testing.T) {
 		if err := own(dir+"/mail", "nobody"); err != nil {
 			return err
 		}
-		if err := w.spawn("dovecot", w.there(nil, "dovecot", "-F", "-c", dir+"/dovecot.conf")); err != nil {
+		if err := w.spawn("dovecot", w.there(context.Background(), "dovecot", "-F", "-c", dir+"/dovecot.conf")); err != nil {
 			return err
 		}
 		return answers(ctx, dovecotAddr+":24")

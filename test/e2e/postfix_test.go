@@ -36,7 +36,7 @@ func startPostfix(t *testing.T) {
 		if err := own(dir+"/mail", "nobody"); err != nil {
 			return err
 		}
-		if err := w.spawn("postfix", w.there(nil, "postfix", "-c", dir+"/etc", "start-fg")); err != nil {
+		if err := w.spawn("postfix", w.there(context.Background(), "postfix", "-c", dir+"/etc", "start-fg")); err != nil {
 			return err
 		}
 		return answers(ctx, postfixAddr+":25")

@@ -25,7 +25,7 @@ func smtpSinkAt(t *testing.T, p place, options ...string) {
 	check(t, os.MkdirAll(dir, 0o755))
 	check(t, own(dir, "nobody"))
 	args := append([]string{"smtp-sink", "-u", "nobody", "-v", "-h", "mx." + p.domain, "-d", dir + "/message."}, options...)
-	check(t, w.spawn("sink-"+p.domain, w.there(nil, append(args, p.addr+":25", "100")...)))
+	check(t, w.spawn("sink-"+p.domain, w.there(context.Background(), append(args, p.addr+":25", "100")...)))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	check(t, answers(ctx, p.addr+":25"))

@@ -122,7 +122,7 @@ zone:
 	if err != nil {
 		return err
 	}
-	if err := w.spawn("knot", w.there(nil, "knotd", "-c", dir+"/knot.conf")); err != nil {
+	if err := w.spawn("knot", w.there(context.Background(), "knotd", "-c", dir+"/knot.conf")); err != nil {
 		return err
 	}
 	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
@@ -138,13 +138,9 @@ zone:
 	})
 }
 
-// there makes a command on the peers' side. A nil context means: for as long
-// as the world stands.
+// there makes a command on the peers' side.
 func (w *world) there(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"-t", strconv.Itoa(w.holder), "-n", "--"}, args...)
-	if ctx == nil {
-		return exec.Command("nsenter", args...)
-	}
 	return exec.CommandContext(ctx, "nsenter", args...)
 }
 
