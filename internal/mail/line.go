@@ -23,9 +23,5 @@ type Entry struct {
 	Due       time.Time
 }
 
-// Cursor is a place in a Line: after this entry. The zero Cursor is before the
-// first.
-type Cursor Entry
-
 // ErrNotFound says that a message is not, or no longer, in the spool.
 var ErrNotFound = errors.New("no such message")

@@ -35,7 +35,8 @@ type (
 		Envelope(ctx context.Context, id mail.ID) (*mail.Envelope, error)
 		Recover(ctx context.Context) iter.Seq2[*mail.Envelope, error]
 		Lines(ctx context.Context) iter.Seq2[mail.Line, error]
-		Waiting(ctx context.Context, site, tenant string, priority int, from mail.Cursor, limit int) ([]mail.Entry, error)
+		Waiting(ctx context.Context, site, tenant string, priority int, after mail.Entry, limit int) ([]mail.Entry, error)
+		Held(ctx context.Context, after mail.Entry, limit int) ([]mail.Entry, error) // by the end of the hold, those without one last
 		Each(ctx context.Context, from mail.ID) iter.Seq2[*mail.Envelope, error]
 	}
 

@@ -15,6 +15,7 @@ const (
 	TellDelayed
 	TellDelivered // final delivery, by us
 	TellRelayed   // handed to a hop that will not tell (RFC 3461 §5.2.2)
+	TellExpanded  // an alias became its members
 )
 
 // Ruling is what becomes of a recipient, and what is owed for it.

@@ -1,0 +1,229 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"paquebot/internal/mail"
+	"paquebot/internal/smtp"
+)
+
+// Ages. What waits behind a site's back-off is not tried and not rewritten, yet
+// its expiry is exact and its delay is told in time. IDs are ordered by time, so
+// for each age that matters a walker goes through the live messages in ID order,
+// in step with the clock, and visits each message once, when it comes of that
+// age. What has a time of its own (DELIVERBY) gets an alarm.
+
+// walker visits messages when they come of an age.
+type walker struct {
+	age  time.Duration
+	from mail.ID
+}
+
+// agesEvery is the least time between two looks of a walker: how exact an age
+// is when messages arrive in a stream.
+const agesEvery = time.Second
+
+// untriedGrace is how long after its start the queue lets messages live that
+// came of age while it was down, so that each gets a try.
+const untriedGrace = time.Hour
+
+func (q *Queue) keepAges(ctx context.Context) {
+	started := time.Now()
+	walkers := []*walker{{age: q.config.ExpireNull}, {age: q.config.Expire}}
+	if d := q.config.NotifyDelay; d > 0 {
+		// What came of age earlier is told at its next try (Settle).
+		walkers = append(walkers, &walker{age: d, from: idAt(started.Add(-d))})
+	}
+	for {
+		now := time.Now()
+		next := now.Add(q.config.Expire)
+		for _, w := range walkers {
+			next = earlier(next, q.walk(ctx, w, now))
+		}
+		timer := time.NewTimer(max(time.Until(next), agesEvery))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// walk visits those that came of age, and returns when the next one does.
+func (q *Queue) walk(ctx context.Context, w *walker, now time.Time) time.Time {
+	limit := now.Add(-w.age)
+	for env, err := range q.needs.Spool.Each(ctx, w.from) {
+		if err != nil {
+			return now.Add(time.Minute)
+		}
+		if env.ID.Time().After(limit) {
+			return env.ID.Time().Add(w.age)
+		}
+		w.from = after(env.ID)
+		q.revisit(ctx, env.ID)
+	}
+	return now.Add(w.age)
+}
+
+// idAt is before every ID made at t or later.
+func idAt(t time.Time) (id mail.ID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(max(t.UnixMilli(), 0))<<20)
+	return id
+}
+
+// after is the ID that follows.
+func after(id mail.ID) mail.ID {
+	for i := len(id) - 1; i >= 0; i-- {
+		if id[i]++; id[i] != 0 {
+			break
+		}
+	}
+	return id
+}
+
+// watchDeadline sets an alarm for a message's own deadline (EXT-9).
+func (q *Queue) watchDeadline(env *mail.Envelope, now time.Time) {
+	if by := env.Params.By; by != nil && by.Deadline.After(now) {
+		q.mu.Lock()
+		q.alarm(alarm{at: by.Deadline, id: env.ID})
+		q.mu.Unlock()
+	}
+}
+
+// visit has a worker look at a message again.
+func (q *Queue) visit(id mail.ID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.visitLocked(id)
+}
+
+func (q *Queue) visitLocked(id mail.ID) {
+	if !q.visiting[id] {
+		q.visiting[id] = true
+		q.visits.push(id)
+		q.spawn()
+	}
+}
+
+// revisit does what time has made due for a message without a try: it expires,
+// tells of a delay, ends a hold, sends a report that is owed, finishes.
+func (q *Queue) revisit(ctx context.Context, id mail.ID) {
+	env, err := q.needs.Spool.Envelope(ctx, id)
+	if errors.Is(err, mail.ErrNotFound) {
+		return
+	}
+	now := time.Now()
+	if err != nil {
+		q.mu.Lock()
+		q.alarm(alarm{at: now.Add(time.Minute), id: id})
+		q.mu.Unlock()
+		return
+	}
+	vs := q.change(env, func(r mail.Recipient) (Ruling, bool) { return q.look(env, r, now) })
+	q.conclude(ctx, env, vs)
+	if len(vs) == 0 {
+		q.finish(ctx, env)
+	}
+	if q.stray(env) {
+		q.Accept(env)
+	}
+}
+
+// change leases the recipients for which what has a ruling, and returns those
+// rulings. Recipients that are being tried are left to their attempt. What is
+// called with the lock held.
+func (q *Queue) change(env *mail.Envelope, what func(mail.Recipient) (Ruling, bool)) []verdict {
+	p := &parcel{id: env.ID}
+	var vs []verdict
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, r := range env.Recipients {
+		if ruling, ok := what(r); ok && len(q.leaseAlso(p, []int{i})) > 0 {
+			if s := &ruling.Standing; s.State == mail.Waiting && s.Due.IsZero() {
+				s.Due = time.Now() // was fresh; it is in the index from now on
+			}
+			if ruling.Standing.Site == "" {
+				ruling.Standing.Site = mail.Domain(r.Address)
+			}
+			vs = append(vs, verdict{recipient: i, Ruling: ruling})
+		}
+	}
+	return vs
+}
+
+// look says what time has made of a recipient.
+func (q *Queue) look(env *mail.Envelope, r mail.Recipient, now time.Time) (Ruling, bool) {
+	switch {
+	case r.State == mail.Held && !r.Due.IsZero() && !r.Due.After(now):
+		s := r.Standing
+		s.State, s.Due = mail.Waiting, now
+		return Ruling{Standing: s, Why: "the hold has ended"}, true
+	case r.State.Final() && !r.Reported:
+		return Ruling{Standing: r.Standing, Tell: owed(env, r), Why: "to be told"}, true
+	case r.State != mail.Waiting:
+		return Ruling{}, false
+	}
+	s := q.sites[q.nameOf(r)]
+	if r.Last.Result == mail.Untried {
+		r.Last = neverTried(s, now)
+	}
+	if ruling, ok := Overdue(env, r, now, q.config.Terms); ok {
+		return ruling, r.Tries > 0 || env.Params.By != nil || (s != nil && s.backingOff()) || now.Sub(q.started) > untriedGrace
+	}
+	if end := q.config.expiry(env); end.Sub(now) < time.Hour {
+		q.alarm(alarm{at: end, id: env.ID}) // its ID is a little older than it is
+	}
+	return Notice(env, r, now, q.config.Terms)
+}
+
+func (q *Queue) nameOf(r mail.Recipient) string {
+	name := r.Site
+	if name == "" {
+		name = mail.Domain(r.Address)
+	}
+	if real, ok := q.hints[name]; ok {
+		return real
+	}
+	return name
+}
+
+// neverTried is why a message is at its end that was never tried itself: what
+// its site said to others.
+func neverTried(s *site, now time.Time) mail.Outcome {
+	if s != nil && s.last.Result != mail.Untried {
+		return s.last
+	}
+	return mail.Outcome{Result: mail.Deferred, Reply: smtp.NoHost, Ours: true, Stage: mail.StageRoute, At: now}
+}
+
+// owed is what a final recipient asks to be told, as far as its standing knows.
+func owed(env *mail.Envelope, r mail.Recipient) Tell {
+	success := env.From != "" && r.Notify.Has(mail.NotifySuccess)
+	switch {
+	case r.State == mail.Failed && failed(env, r, r.Standing, "").Tell == TellFailed:
+		return TellFailed
+	case r.State == mail.Delivered && success && r.Last.NoDSN:
+		return TellRelayed
+	case r.State == mail.Delivered && success:
+		return TellDelivered
+	case r.State == mail.Expanded && success:
+		return TellExpanded
+	}
+	return TellNothing
+}
+
+// stray reports recipients that wait, are in no index and not in memory.
+func (q *Queue) stray(env *mail.Envelope) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, r := range env.Recipients {
+		if _, ok := q.known[entry{env.ID, i}]; !ok && r.State == mail.Waiting && r.Due.IsZero() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,457 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"paquebot/internal/event"
+	"paquebot/internal/mail"
+	"paquebot/internal/smtp"
+)
+
+// Verb is what an operator does to mail (Q-13).
+type Verb string
+
+const (
+	Hold    Verb = "hold"    // not tried until released, or until a time
+	Release Verb = "release" // ends holds, rules included
+	Retry   Verb = "retry"   // tried now, a site's back-off ended
+	Bounce  Verb = "bounce"  // fails; the sender is told
+	Delete  Verb = "delete"  // is gone; nobody is told
+)
+
+// Filter says which recipients. Empty fields match all; all that are given must
+// match.
+type Filter struct {
+	ID        mail.ID       `json:"id,omitzero"`
+	Site      string        `json:"site,omitempty"`
+	Domain    string        `json:"domain,omitempty"` // of the recipient
+	Sender    string        `json:"sender,omitempty"` // address, or domain with "@" before it
+	Account   string        `json:"account,omitempty"`
+	OlderThan time.Duration `json:"older_than,omitempty"`
+	Status    Status        `json:"status,omitempty"`
+}
+
+// String returns the filter as an operator would write it.
+func (f Filter) String() string {
+	var words []string
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, name+"="+value)
+		}
+	}
+	if !f.ID.IsZero() {
+		add("id", f.ID.String())
+	}
+	add("site", f.Site)
+	add("domain", f.Domain)
+	add("sender", f.Sender)
+	add("account", f.Account)
+	if f.OlderThan > 0 {
+		add("older-than", f.OlderThan.String())
+	}
+	add("status", string(f.Status))
+	if len(words) == 0 {
+		return "all"
+	}
+	return strings.Join(words, " ")
+}
+
+// matches leaves out Status, which is not the message's alone.
+func (f Filter) matches(env *mail.Envelope, r mail.Recipient, site string, now time.Time) bool {
+	return (f.ID.IsZero() || f.ID == env.ID) &&
+		(f.Site == "" || f.Site == site || f.Site == r.Site) &&
+		(f.Domain == "" || strings.EqualFold(f.Domain, mail.Domain(r.Address))) &&
+		(f.Account == "" || f.Account == env.Origin.Account) &&
+		(f.Sender == "" || strings.EqualFold(f.Sender, env.From) || strings.EqualFold(f.Sender, "@"+mail.Domain(env.From))) &&
+		(f.OlderThan == 0 || now.Sub(env.Arrived) >= f.OlderThan)
+}
+
+// Action is one thing done to all that match. With Until it is a rule too: it
+// acts on what comes later, until then.
+type Action struct {
+	Verb   Verb
+	Filter Filter
+	Until  time.Time // end of the rule (hold, bounce, delete); zero: no rule
+	Always bool      // a rule without end
+	By     string
+	Reason string
+	DryRun bool // count only
+}
+
+// Result counts what an action touched, or would touch.
+type Result struct {
+	Messages   int    `json:"messages"`
+	Recipients int    `json:"recipients"`
+	InAttempt  int    `json:"in_attempt"` // left alone: they are being tried at this moment
+	Rule       string `json:"rule,omitempty"`
+}
+
+// Rule is an action that is in force.
+type Rule struct {
+	ID     string    `json:"id"`
+	Verb   Verb      `json:"verb"`
+	Filter Filter    `json:"filter"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// rulesMax bounds the rules in force: each is compared with every attempt.
+const rulesMax = 1000
+
+// rules are those in force; the queue's lock guards them.
+type rules struct{ list []Rule }
+
+// holdsPage is how many held recipients are read at a time.
+const holdsPage = 256
+
+// noteHold makes sure that somebody looks when a hold ends. The lock is held.
+func (q *Queue) noteHold(end time.Time) {
+	if q.holdEnds.IsZero() || end.Before(q.holdEnds) {
+		q.holdEnds = end
+		q.alarm(alarm{at: end, holds: true})
+	}
+}
+
+func (q *Queue) wakeHolds() {
+	select {
+	case q.holds <- struct{}{}:
+	default:
+	}
+}
+
+// keepHolds lets go what was held until a time, and ends rules.
+func (q *Queue) keepHolds(ctx context.Context) {
+	q.wakeHolds() // some may have ended while we were down
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.holds:
+		}
+		_ = q.endRules(ctx, "", func(r Rule) bool { return r.over(time.Now()) }) // once more at the next hold's end, or by the watchdog
+		q.letGo(ctx)
+	}
+}
+
+func (q *Queue) letGo(ctx context.Context) {
+	var after mail.Entry
+	for {
+		entries, err := q.needs.Spool.Held(ctx, after, holdsPage)
+		if err != nil {
+			return // the watchdog finds them
+		}
+		now := time.Now()
+		for _, e := range entries {
+			if e.Due.IsZero() {
+				return
+			}
+			if e.Due.After(now) {
+				q.mu.Lock()
+				q.noteHold(e.Due)
+				q.mu.Unlock()
+				return
+			}
+			q.revisit(ctx, e.ID)
+			after = e
+		}
+		if len(entries) < holdsPage {
+			return
+		}
+	}
+}
+
+func (r Rule) over(now time.Time) bool { return !r.Until.IsZero() && !r.Until.After(now) }
+
+// siteOnly reports a rule that holds whole sites: it closes their gate, and no
+// message is touched.
+func (r Rule) siteOnly() bool {
+	return r.Verb == Hold && r.Filter.Site != "" && r.Filter == (Filter{Site: r.Filter.Site})
+}
+
+// siteHeld reports whether an operator holds a whole site. The lock is held.
+func (q *Queue) siteHeld(name string) bool { return q.siteRule(name) != nil }
+
+func (q *Queue) siteRule(name string) *Rule {
+	for i, r := range q.rules.list {
+		if r.siteOnly() && r.Filter.Site == name {
+			return &q.rules.list[i]
+		}
+	}
+	return nil
+}
+
+// ruled says what the rules in force make of a recipient that is due.
+func (q *Queue) ruled(env *mail.Envelope, r mail.Recipient, now time.Time) (Ruling, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, rule := range q.rules.list {
+		if rule.siteOnly() || rule.over(now) || !rule.Filter.matches(env, r, q.nameOf(r), now) {
+			continue
+		}
+		return ruling(env, r, rule.Verb, rule.Until, rule.Reason, now)
+	}
+	return Ruling{}, false
+}
+
+// ruling is what a verb makes of a recipient; false if nothing.
+func ruling(env *mail.Envelope, r mail.Recipient, verb Verb, until time.Time, reason string, now time.Time) (Ruling, bool) {
+	s := r.Standing
+	if reason == "" {
+		reason = "by the operator"
+	}
+	switch {
+	case s.State != mail.Waiting && s.State != mail.Held:
+		return Ruling{}, false
+	case verb == Hold && s.State == mail.Waiting:
+		s.State, s.Due = mail.Held, until
+		return Ruling{Standing: s, Why: "held: " + reason}, true
+	case verb == Release && s.State == mail.Held, verb == Retry && s.State == mail.Waiting:
+		s.State, s.Due = mail.Waiting, now
+		return Ruling{Standing: s, Why: string(verb) + ": " + reason}, true
+	case verb == Bounce:
+		s.Last = mail.Outcome{Result: mail.Refused, Ours: true, Stage: mail.StageRoute, At: now, Reply: smtp.Reply{
+			Code: 554, Enhanced: smtp.Enhanced{Class: 5}, Text: "Returned by the operator of the mail system"}}
+		return failed(env, r, s, "bounced: "+reason), true
+	case verb == Delete:
+		s.State, s.Due, s.Reported = mail.Deleted, time.Time{}, true
+		return Ruling{Standing: s, Why: "deleted: " + reason}, true
+	}
+	return Ruling{}, false
+}
+
+// Act does what an operator asks. A rule is in force, and durable, before the
+// first message is touched, so that at any depth nothing that matches is tried
+// from then on.
+func (q *Queue) Act(ctx context.Context, a Action) (Result, error) {
+	if err := a.check(); err != nil {
+		return Result{}, err
+	}
+	var result Result
+	if a.DryRun {
+		return result, q.apply(ctx, a, &result)
+	}
+	if a.Always || !a.Until.IsZero() {
+		id, err := q.addRule(ctx, a)
+		if err != nil {
+			return Result{}, err
+		}
+		result.Rule = id
+		if (Rule{Verb: a.Verb, Filter: a.Filter}).siteOnly() {
+			dry := a
+			dry.DryRun = true
+			return result, q.apply(ctx, dry, &result)
+		}
+	}
+	switch a.Verb {
+	case Release:
+		if err := q.endRules(ctx, a.By, func(r Rule) bool { return r.Verb == Hold && r.Filter == a.Filter }); err != nil {
+			return Result{}, err
+		}
+	case Retry:
+		q.pardon(a.Filter.Site)
+	}
+	return result, q.apply(ctx, a, &result)
+}
+
+func (a Action) check() error {
+	bad := func(why string) error {
+		return smtp.Reply{Code: 501, Enhanced: smtp.Enhanced{Class: 5, Subject: 5, Detail: 4}, Text: why}
+	}
+	switch {
+	case !slices.Contains([]Verb{Hold, Release, Retry, Bounce, Delete}, a.Verb):
+		return bad("unknown action " + string(a.Verb))
+	case (a.Verb == Release || a.Verb == Retry) && (a.Always || !a.Until.IsZero()):
+		return bad(string(a.Verb) + " cannot be a rule")
+	}
+	return nil
+}
+
+// apply touches what is there now: the one message, or all live ones in turn.
+func (q *Queue) apply(ctx context.Context, a Action, result *Result) error {
+	if !a.Filter.ID.IsZero() {
+		env, err := q.needs.Spool.Envelope(ctx, a.Filter.ID)
+		if err != nil {
+			return err
+		}
+		q.applyTo(ctx, env, a, result)
+		return nil
+	}
+	for env, err := range q.needs.Spool.Each(ctx, mail.ID{}) {
+		if err != nil {
+			return err
+		}
+		q.applyTo(ctx, env, a, result)
+	}
+	return ctx.Err()
+}
+
+func (q *Queue) applyTo(ctx context.Context, env *mail.Envelope, a Action, result *Result) {
+	now := time.Now()
+	would := 0
+	what := func(r mail.Recipient) (Ruling, bool) {
+		if !a.Filter.matches(env, r, q.nameOf(r), now) {
+			return Ruling{}, false
+		}
+		ruling, ok := ruling(env, r, a.Verb, a.Until, a.Reason, now)
+		if ok {
+			would++
+		}
+		return ruling, ok
+	}
+	var done int
+	if a.DryRun {
+		q.mu.Lock()
+		for i, r := range env.Recipients {
+			if _, ok := what(r); ok && !q.known[entry{env.ID, i}].leased() && (a.Filter.Status == "" || a.Filter.Status == q.statusOf(env, i, now)) {
+				done++
+			}
+		}
+		q.mu.Unlock()
+	} else {
+		vs := q.change(env, what)
+		done = len(vs)
+		q.conclude(ctx, env, vs)
+	}
+	result.InAttempt += would - done
+	if done == 0 {
+		return
+	}
+	result.Messages++
+	result.Recipients += done
+	if !a.DryRun {
+		q.needs.Events.Emit(event.OperatorActed{ID: env.ID, Action: string(a.Verb), By: a.By, Reason: a.Reason, Count: done})
+	}
+}
+
+// pardon ends the back-off of a site; "" of all sites.
+func (q *Queue) pardon(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for _, s := range q.sites {
+		if name == "" || s.name == name {
+			s.until, s.failures = time.Time{}, 0
+			q.wakeSite(s, now)
+		}
+	}
+}
+
+// Rules returns the rules in force.
+func (q *Queue) Rules() []Rule {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	return slices.DeleteFunc(slices.Clone(q.rules.list), func(r Rule) bool { return r.over(now) })
+}
+
+// EndRule ends a rule by its ID: its holds are released.
+func (q *Queue) EndRule(ctx context.Context, id, by string) error {
+	found := false
+	err := q.endRules(ctx, by, func(r Rule) bool {
+		found = found || r.ID == id
+		return r.ID == id
+	})
+	if err == nil && !found {
+		return fmt.Errorf("queue: no rule %s is in force", id)
+	}
+	return err
+}
+
+func (q *Queue) addRule(ctx context.Context, a Action) (string, error) {
+	now := time.Now()
+	rule := Rule{ID: q.needs.IDs.Next(now).String(), Verb: a.Verb, Filter: a.Filter, Since: now, Until: a.Until, By: a.By, Reason: a.Reason}
+	q.mu.Lock()
+	list := append(slices.Clone(q.rules.list), rule)
+	q.mu.Unlock()
+	if len(list) > rulesMax {
+		return "", fmt.Errorf("queue: more than %d rules", rulesMax)
+	}
+	if err := q.saveRules(ctx, list); err != nil {
+		return "", err
+	}
+	q.mu.Lock()
+	q.rules.list = list
+	q.ruleAlarm(rule)
+	q.mu.Unlock()
+	q.needs.Events.Emit(event.RuleSet{Rule: rule.ID, Action: string(rule.Verb), Match: rule.Filter.String(), Until: rule.Until, By: rule.By, Reason: rule.Reason})
+	return rule.ID, nil
+}
+
+// endRules ends the rules for which which is true, and releases what they held.
+func (q *Queue) endRules(ctx context.Context, by string, which func(Rule) bool) error {
+	q.mu.Lock()
+	var rest, ended []Rule
+	for _, r := range q.rules.list {
+		if which(r) {
+			ended = append(ended, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	q.mu.Unlock()
+	if len(ended) == 0 {
+		return nil
+	}
+	if err := q.saveRules(ctx, rest); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	q.rules.list = rest
+	for _, s := range q.sites {
+		q.wakeSite(s, time.Now())
+	}
+	q.mu.Unlock()
+	for _, r := range ended {
+		q.needs.Events.Emit(event.RuleSet{Rule: r.ID, Action: string(r.Verb), Match: r.Filter.String(), Until: r.Until, By: by, Ended: true})
+		if r.Verb == Hold && !r.siteOnly() {
+			if err := q.apply(ctx, Action{Verb: Release, Filter: r.Filter, By: by, Reason: "the rule has ended"}, &Result{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ruleAlarm wakes the clerk of rules when one ends. The lock is held.
+func (q *Queue) ruleAlarm(r Rule) {
+	if !r.Until.IsZero() {
+		q.alarm(alarm{at: r.Until, rules: true})
+	}
+}
+
+func (q *Queue) saveRules(ctx context.Context, list []Rule) error {
+	if q.needs.Rules == nil {
+		return nil
+	}
+	doc, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return q.needs.Rules.Save(ctx, doc)
+}
+
+func (q *Queue) loadRules(ctx context.Context) error {
+	if q.needs.Rules == nil {
+		return nil
+	}
+	doc, err := q.needs.Rules.Load(ctx)
+	if err != nil || len(doc) == 0 {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := json.Unmarshal(doc, &q.rules.list); err != nil {
+		return err
+	}
+	for _, r := range q.rules.list {
+		q.ruleAlarm(r)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"paquebot/internal/event"
+	"paquebot/internal/mail"
+)
+
+// keepWatch checks promise P2 now and then, and takes the census on the way.
+func (q *Queue) keepWatch(ctx context.Context) {
+	timer := time.NewTimer(min(time.Minute, q.config.WatchEvery))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		_ = q.Watch(ctx)
+		timer.Reset(q.config.WatchEvery)
+	}
+}
+
+// Watch compares every live recipient in the spool with what the queue knows of
+// it. One without a next event gets one, and is counted (P2).
+func (q *Queue) Watch(ctx context.Context) error {
+	var ran event.WatchdogRan
+	var count Summary
+	begin := time.Now()
+	for env, err := range q.needs.Spool.Each(ctx, mail.ID{}) {
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		doubtful := false
+		q.mu.Lock()
+		for i, r := range env.Recipients {
+			count.add(q, env, i, now)
+			if !r.State.Final() {
+				ran.Recipients++
+			}
+			doubtful = doubtful || !q.hasNext(env, i, now)
+		}
+		q.mu.Unlock()
+		// A message that is being accepted at this moment is not yet ours.
+		if doubtful && now.Sub(env.Arrived) > time.Minute {
+			ran.Stray += q.repair(ctx, env.ID)
+		}
+	}
+	q.mu.Lock()
+	q.takeCensus(count, begin)
+	ran.Stray += q.stalled(time.Now())
+	q.mu.Unlock()
+	q.needs.Events.Emit(ran)
+	return ctx.Err()
+}
+
+// hasNext reports whether a recipient has exactly one next event. The lock is
+// held.
+func (q *Queue) hasNext(env *mail.Envelope, i int, now time.Time) bool {
+	r := env.Recipients[i]
+	if s, ok := q.known[entry{env.ID, i}]; ok {
+		return !s.leased() || s.until.After(now)
+	}
+	switch {
+	case r.State.Final():
+		return r.Reported && !allOver(env)
+	case r.State == mail.Held:
+		return r.Due.IsZero() || r.Due.After(now) && !q.holdEnds.IsZero() && !q.holdEnds.After(r.Due)
+	}
+	l := q.lines[lineKey{r.Site, env.Tenant(), env.Params.Priority}]
+	return !r.Due.IsZero() && l != nil && (l.loading || !l.next.IsZero() && !l.next.After(later(r.Due, now)))
+}
+
+func allOver(env *mail.Envelope) bool {
+	return !anyRecipient(env, func(r mail.Recipient) bool { return !r.State.Final() || !r.Reported })
+}
+
+// repair looks at a doubtful message once more, for the spool may have moved on
+// while it was read, and gives each of its recipients a next event.
+func (q *Queue) repair(ctx context.Context, id mail.ID) (strays int64) {
+	env, err := q.needs.Spool.Envelope(ctx, id)
+	if err != nil {
+		return 0
+	}
+	now := time.Now()
+	q.mu.Lock()
+	for i, r := range env.Recipients {
+		if q.hasNext(env, i, now) {
+			continue
+		}
+		strays++
+		q.unlease(id, i) // of a lease that ran out
+		if r.State == mail.Held && !r.Due.IsZero() {
+			q.noteHold(later(r.Due, now))
+		}
+		if r.State == mail.Waiting && !r.Due.IsZero() {
+			key := lineKey{r.Site, env.Tenant(), env.Params.Priority}
+			q.lineOf(key).cursor = mail.Entry{}
+			q.note(key, r.Due, now)
+		}
+	}
+	q.mu.Unlock()
+	if strays > 0 {
+		q.revisit(ctx, id)
+	}
+	return strays
+}
+
+// stalled counts and wakes sites that have mail ready, an open gate and no
+// turn. There are none, unless the scheduler has a fault. The lock is held.
+func (q *Queue) stalled(now time.Time) (n int64) {
+	for _, s := range q.sites {
+		if s.ready > 0 && !s.queued && s.open(now) && !q.siteHeld(s.name) {
+			n += int64(s.ready)
+			q.enqueue(s)
+		}
+	}
+	return n
+}
