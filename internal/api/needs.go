@@ -26,9 +26,9 @@ type (
 	// Queue is the part of the queue that operators see and move.
 	Queue interface {
 		Summary(ctx context.Context) (QueueSummary, error)
-		// List yields live messages that have a recipient the filter matches, in
-		// the order of their IDs, those after `after` only.
-		List(ctx context.Context, f Filter, after mail.ID) iter.Seq2[*mail.Envelope, error]
+		// List yields live messages with those recipients that the filter matches,
+		// in the order of their IDs, those after `after` only.
+		List(ctx context.Context, f Filter, after mail.ID) iter.Seq2[Envelope, error]
 		// Act does what is asked, or with DryRun counts what it would touch.
 		Act(ctx context.Context, a Action) (ActionResult, error)
 		Rules(ctx context.Context) ([]Rule, error)
@@ -67,20 +67,19 @@ type (
 // Filter selects recipients; what is given must all match. The empty Filter
 // selects everything, which actions refuse unless All says that it is meant.
 type Filter struct {
-	IDs              []mail.ID `json:"ids,omitempty"`
-	Site             string    `json:"site,omitempty"`
-	Domain           string    `json:"domain,omitempty"` // of the recipient
-	Recipient        string    `json:"recipient,omitempty"`
-	Sender           string    `json:"sender,omitempty"` // an address, "@domain", or "<>"
-	Account          string    `json:"account,omitempty"`
-	State            string    `json:"state,omitempty"` // waiting, held; "": both
-	OlderThanSeconds float64   `json:"older_than_seconds,omitempty"`
-	All              bool      `json:"all,omitempty"`
+	ID               mail.ID `json:"id,omitzero"`
+	Site             string  `json:"site,omitempty"`
+	Domain           string  `json:"domain,omitempty"` // of the recipient
+	Sender           string  `json:"sender,omitempty"` // an address, "@domain", or "<>"
+	Account          string  `json:"account,omitempty"`
+	State            string  `json:"state,omitempty"` // ready, waiting, held, in_attempt; "": all
+	OlderThanSeconds float64 `json:"older_than_seconds,omitempty"`
+	All              bool    `json:"all,omitempty"`
 }
 
 // Empty reports that nothing narrows the filter.
 func (f Filter) Empty() bool {
-	return len(f.IDs) == 0 && f.Site == "" && f.Domain == "" && f.Recipient == "" && f.Sender == "" && f.Account == "" && f.State == "" && f.OlderThanSeconds == 0
+	return f.ID.IsZero() && f.Site == "" && f.Domain == "" && f.Sender == "" && f.Account == "" && f.State == "" && f.OlderThanSeconds == 0
 }
 
 // Actions there are.
@@ -93,17 +92,19 @@ const (
 )
 
 // Action is what an operator wants done. Hold by a filter is a rule: it holds
-// what comes later too, until Seconds have passed.
+// what comes later too, until Seconds have passed, or for Always until the rule
+// is ended; bounce and delete become rules only when one of the two is said.
 type Action struct {
 	Action  string  `json:"action"`
 	Filter  Filter  `json:"filter"`
-	Seconds float64 `json:"seconds,omitempty"` // of a hold; 0: until released
+	Seconds float64 `json:"seconds,omitempty"` // how long the rule is in force
+	Always  bool    `json:"always,omitempty"`  // a rule without end
 	Reason  string  `json:"reason,omitempty"`
 	DryRun  bool    `json:"dry_run,omitempty"`
 	By      string  `json:"-"` // who, from the socket's credentials
 }
 
-// Until is when a hold ends, zero for never.
+// Until is when the rule ends, zero for never.
 func (a Action) Until(now time.Time) time.Time {
 	if a.Seconds <= 0 {
 		return time.Time{}

@@ -64,10 +64,12 @@ func (s *Server) queueList(ctx context.Context, r request) (MessageList, error) 
 			out.Next = out.Messages[limit-1].ID.String()
 			break
 		}
-		out.Messages = append(out.Messages, View(e))
+		out.Messages = append(out.Messages, e)
 	}
 	return out, nil
 }
+
+var states = []string{"", "ready", "waiting", "held", "in_attempt"}
 
 // parseList reads a list's query, strictly.
 func parseList(q url.Values) (f Filter, after mail.ID, limit int, err error) {
@@ -80,14 +82,12 @@ func parseList(q url.Values) (f Filter, after mail.ID, limit int, err error) {
 			f.Site = v
 		case "domain":
 			f.Domain = v
-		case "recipient":
-			f.Recipient = v
 		case "sender":
 			f.Sender = v
 		case "account":
 			f.Account = v
 		case "state":
-			if f.State = v; v != "" && v != "waiting" && v != "held" {
+			if f.State = v; !slices.Contains(states, v) {
 				return f, after, limit, bad
 			}
 		case "older_than_seconds":
@@ -112,7 +112,7 @@ func parseList(q url.Values) (f Filter, after mail.ID, limit int, err error) {
 // Query writes a filter as parseList reads it.
 func (f Filter) Query(after string, limit int) url.Values {
 	q := url.Values{}
-	for name, v := range map[string]string{"site": f.Site, "domain": f.Domain, "recipient": f.Recipient, "sender": f.Sender, "account": f.Account, "state": f.State, "after": after} {
+	for name, v := range map[string]string{"site": f.Site, "domain": f.Domain, "sender": f.Sender, "account": f.Account, "state": f.State, "after": after} {
 		if v != "" {
 			q.Set(name, v)
 		}
@@ -188,8 +188,8 @@ func (s *Server) queueAct(ctx context.Context, r request, a Action) (ActionResul
 		return ActionResult{}, fault(http.StatusBadRequest, "one of: hold, release, retry, bounce, delete", "there is no action %q", a.Action)
 	case a.Filter.Empty() && !a.Filter.All:
 		return ActionResult{}, fault(http.StatusBadRequest, "say which mail, or \"all\": true", "%s of everything must be meant", a.Action)
-	case a.Seconds < 0 || a.Seconds > 0 && a.Action != Hold:
-		return ActionResult{}, fault(http.StatusBadRequest, "", "only a hold has a duration")
+	case a.Seconds < 0 || (a.Seconds > 0 || a.Always) && (a.Action == Release || a.Action == Retry):
+		return ActionResult{}, fault(http.StatusBadRequest, "", "%s is done once and has no duration", a.Action)
 	}
 	a.By = r.By
 	res, err := s.needs.Queue.Act(ctx, a)

@@ -71,7 +71,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/reload", respond(s.reload), "Read the configuration again."},
 		{"GET /v1/spool", respond(s.spoolStat), "What the spool holds."},
 		{"GET /v1/queue/summary", respond(s.queueSummary), "Where mail waits, and why."},
-		{"GET /v1/queue/messages", respond(s.queueList), "Live messages; site, domain, recipient, sender, account, state, older_than_seconds, after, limit."},
+		{"GET /v1/queue/messages", respond(s.queueList), "Live messages; site, domain, sender, account, state, older_than_seconds, after, limit."},
 		{"GET /v1/queue/messages/{id}", respond(s.queueShow), "One live message."},
 		{"GET /v1/queue/messages/{id}/raw", s.queueRaw, "Its bytes, message/rfc822."},
 		{"POST /v1/queue/actions", accept(s.queueAct), "Hold, release, retry, bounce or delete; dry_run counts only."},

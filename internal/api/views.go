@@ -22,6 +22,7 @@ type QueueSummary struct {
 	LeavingPerMinute float64    `json:"leaving_per_minute"`
 	WithoutNextEvent int64      `json:"without_next_event"` // promise P2: 0
 	Sites            []SiteView `json:"sites"`
+	Messages         int64      `json:"messages"`
 	Rules            []Rule     `json:"rules"`
 }
 
@@ -33,23 +34,21 @@ type SiteView struct {
 	Waiting       int64     `json:"waiting"`
 	Held          int64     `json:"held"`
 	OldestSeconds float64   `json:"oldest_seconds"`
-	Next          time.Time `json:"next,omitzero"`             // next try
-	BackedOff     time.Time `json:"backed_off_until,omitzero"` // the whole site is left alone until then
-	Expires       time.Time `json:"expires_first,omitzero"`    // when the first recipient is given up
-	Reply         string    `json:"last_reply,omitempty"`      // of the site, or ours
-	Why           string    `json:"why,omitempty"`             // in plain words
+	Next          time.Time `json:"next,omitzero"`          // next try
+	Expires       time.Time `json:"expires_first,omitzero"` // when the first recipient is given up
+	Reply         string    `json:"last_reply,omitempty"`   // of the site, or ours
+	Why           string    `json:"why,omitempty"`          // in plain words
 }
 
 // Rule is an operator's rule in force.
 type Rule struct {
-	ID         string    `json:"id"`
-	Action     string    `json:"action"`
-	Match      string    `json:"match"` // in words
-	Until      time.Time `json:"until,omitzero"`
-	By         string    `json:"by"`
-	Reason     string    `json:"reason,omitempty"`
-	Since      time.Time `json:"since,omitzero"`
-	Recipients int64     `json:"recipients"` // it touches now; -1: not counted
+	ID     string    `json:"id"`
+	Action string    `json:"action"`
+	Match  string    `json:"match"` // in words
+	Until  time.Time `json:"until,omitzero"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // RuleList is the rules in force.
@@ -65,6 +64,7 @@ type ActionResult struct {
 	DryRun     bool      `json:"dry_run"`
 	Messages   int64     `json:"messages"`
 	Recipients int64     `json:"recipients"`
+	InAttempt  int64     `json:"in_attempt"`     // left alone: being tried at this moment
 	Rule       string    `json:"rule,omitempty"` // in force from now on
 	Until      time.Time `json:"until,omitzero"`
 }
@@ -112,7 +112,7 @@ type Origin struct {
 type Recipient struct {
 	Address string    `json:"address"`
 	Alias   string    `json:"alias,omitempty"`
-	State   string    `json:"state"`
+	State   string    `json:"state"` // waiting, ready, in_attempt, held, delivered, failed, expanded, deleted
 	Due     time.Time `json:"due,omitzero"`
 	Tries   uint32    `json:"tries"`
 	Site    string    `json:"site,omitempty"`
