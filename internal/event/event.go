@@ -65,6 +65,14 @@ type ConnectionRefused struct {
 	Reason   string // "too many from this address", "proxy not listed", ...
 }
 
+// ConnectionProxied: a listed proxy brought a connection for somebody else; from
+// here on Client is the peer (INT-1).
+type ConnectionProxied struct {
+	Listener string
+	Client   netip.AddrPort
+	Proxy    netip.AddrPort
+}
+
 // SessionStarted: a peer was greeted.
 type SessionStarted struct{ Origin mail.Origin }
 
@@ -317,6 +325,7 @@ type MessageCaught struct {
 }
 
 func (ConnectionRefused) Name() string   { return "listen.refused" }
+func (ConnectionProxied) Name() string   { return "listen.proxied" }
 func (SessionStarted) Name() string      { return "session.started" }
 func (SessionEnded) Name() string        { return "session.ended" }
 func (CommandRefused) Name() string      { return "session.refused" }
@@ -353,6 +362,7 @@ func (AccountChanged) Name() string      { return "account.changed" }
 func (MessageCaught) Name() string       { return "message.caught" }
 
 func (ConnectionRefused) Level() Level { return Info }
+func (ConnectionProxied) Level() Level { return Debug }
 func (SessionStarted) Level() Level    { return Debug }
 func (SessionEnded) Level() Level      { return Debug }
 func (CommandRefused) Level() Level    { return Info }
