@@ -50,7 +50,7 @@ type Listener struct {
 	RequireTLS     bool           `toml:"require_tls"`
 	InsecureAuth   bool           `toml:"insecure_auth"`
 	AnyPort        bool           `toml:"any_port"`
-	HideClient     bool           `toml:"hide_client"`
+	ShowClient     bool           `toml:"show_client"`
 }
 
 // Domain is a domain whose mail is for us.
@@ -134,9 +134,7 @@ type Queue struct {
 
 // Limits bound what peers and accounts may ask of us (standards §22).
 type Limits struct {
-	Connections            int  `toml:"connections"`
 	ConnectionsPerIP       int  `toml:"connections_per_ip"`
-	ConnectionsPerAccount  int  `toml:"connections_per_account"`
 	ConnectionRate         Rate `toml:"connection_rate"`
 	HandshakeRate          Rate `toml:"handshake_rate"`
 	MessagesPerSessionMX   int  `toml:"messages_per_session_mx"`
@@ -150,12 +148,7 @@ type Limits struct {
 	AccountMessagesPerHour int  `toml:"account_messages_per_hour"`
 	AccountMessagesPerDay  int  `toml:"account_messages_per_day"`
 	MessageSize            Size `toml:"message_size"`
-	HeaderSize             Size `toml:"header_size"`
-	MIMEDepth              int  `toml:"mime_depth"`
-	MIMEParts              int  `toml:"mime_parts"`
 	Hops                   int  `toml:"hops"`
-	DNSQueries             int  `toml:"dns_queries"`
-	SessionMemory          Size `toml:"session_memory"`
 }
 
 // Auth is how senders prove who they are.
@@ -186,9 +179,10 @@ type Account struct {
 
 // DNS is whom we ask.
 type DNS struct {
-	Servers []string      `toml:"servers"`
-	Timeout time.Duration `toml:"timeout"`
-	TrustAD bool          `toml:"trust_ad"`
+	Servers    []string      `toml:"servers"`
+	Timeout    time.Duration `toml:"timeout"`
+	TrustAD    bool          `toml:"trust_ad"`
+	AllowLocal bool          `toml:"allow_local"`
 }
 
 // Console is the web page for operators; empty: none.

@@ -39,8 +39,8 @@ var keys = []Key{
 		Doc: "File with the certificate and its chain, PEM, the server's own first. It is read again when it changes."},
 	{Path: "tls.key", Example: `"/etc/paquebot/privkey.pem"`,
 		Doc: "File with the private key of the certificate, PEM. Only the server's user should be able to read it."},
-	{Path: "tls.min_version", Default: `"1.2"`, Example: `"1.3"`, Values: "1.0|1.2|1.3",
-		Doc: "The oldest TLS version accepted. On port 25 senders with nothing better fall back to no TLS at all, so 1.0 there is safer than it looks; submission ports never go below 1.2."},
+	{Path: "tls.min_version", Default: `"1.2"`, Example: `"1.3"`, Values: "1.2|1.3",
+		Doc: "The oldest TLS version accepted. Nothing below 1.2 is ever spoken."},
 
 	{Path: "listener", Doc: "A port and its job. Without any, the four standard ones are opened: 25, 587, 465 and 2525. Repeat the table for more; giving one replaces all four.",
 		Default: `[{address=":25",role="mx"},{address=":587",role="submission"},{address=":465",role="submissions"},{address=":2525",role="submission"}]`,
@@ -50,7 +50,7 @@ var keys = []Key{
 	{Path: "listener.role", Example: `"submission"`, Values: "mx|submission|submissions",
 		Doc: "The port's job. mx: servers bring mail for our domains, nobody authenticates (25). submission: STARTTLS, then AUTH, then mail (587, 2525). submissions: the same with TLS from the first byte (465)."},
 	{Path: "listener.proxy_protocol", Example: `["10.0.0.0/8"]`,
-		Doc: "Networks of load balancers that must begin each connection with a PROXY protocol header (version 1 or 2). Others are refused when they send one."},
+		Doc: "Networks of load balancers that must begin each connection with a PROXY protocol header (version 1 or 2). All others are refused on this listener."},
 	{Path: "listener.trusted", Example: `["10.20.0.0/16"]`,
 		Doc: "Networks whose clients may send anywhere without AUTH on this listener. Everybody in them can send mail in your name: name machines, not the world."},
 	{Path: "listener.xclient", Example: `["127.0.0.1/32"]`,
@@ -67,8 +67,8 @@ var keys = []Key{
 		Doc: "Allow AUTH without TLS. Accepted only when the listener's address is loopback."},
 	{Path: "listener.any_port", Default: `false`, Example: `true`,
 		Doc: "Allow a role on another role's standard port, such as submission on 25. Each standard port has one job that the other side relies on; say this only when you know who connects."},
-	{Path: "listener.hide_client", Default: `false`, Example: `true`,
-		Doc: "Leave the submitting client's address out of the Received field."},
+	{Path: "listener.show_client", Default: `false`, Example: `true`,
+		Doc: "Name the submitting client's address in the Received field. Submission listeners leave it out, and keep it in the log; mx listeners always name it."},
 
 	{Path: "domain", Doc: "A domain whose mail is for us: port 25 accepts it, and it is handed over as `deliver` says. Repeat the table for more domains. Mail for other domains is relayed only for those who authenticate or are trusted.",
 		Example: "name = \"example.org\"\ndeliver = \"lmtp://127.0.0.1:24\""},
@@ -164,9 +164,7 @@ var keys = []Key{
 
 	{Path: "limits", Doc: "What clients and accounts may ask of the server at most. Each limit that refuses counts in the metric paquebot_refused_total under its name.",
 		Example: "recipients = 500"},
-	{Path: "limits.connections", Default: `10000`, Example: `10000`, Doc: "Connections at one time, all listeners together."},
 	{Path: "limits.connections_per_ip", Default: `20`, Example: `50`, Doc: "Connections at one time from one address (IPv6: from one /64)."},
-	{Path: "limits.connections_per_account", Default: `20`, Example: `100`, Doc: "Sessions at one time that are authenticated as one account."},
 	{Path: "limits.connection_rate", Default: `"60/min"`, Example: `"600/min"`, Doc: "New connections from one address. Trusted networks are exempt."},
 	{Path: "limits.handshake_rate", Default: `"120/min"`, Example: `"120/min"`, Doc: "TLS handshakes from one address."},
 	{Path: "limits.messages_per_session_mx", Default: `100`, Example: `100`, Doc: "Messages in one session on an mx listener, announced as LIMITS MAILMAX."},
@@ -180,12 +178,7 @@ var keys = []Key{
 	{Path: "limits.account_messages_per_hour", Default: `0`, Example: `1000`, Doc: "Messages of one account in an hour, unless its own limit says otherwise; 0: no limit."},
 	{Path: "limits.account_messages_per_day", Default: `0`, Example: `10000`, Doc: "Messages of one account in a day; 0: no limit."},
 	{Path: "limits.message_size", Default: `"50MiB"`, Example: `"25MiB"`, Doc: "The largest message, announced as SIZE."},
-	{Path: "limits.header_size", Default: `"256KiB"`, Example: `"256KiB"`, Doc: "The largest header section of a message."},
-	{Path: "limits.mime_depth", Default: `100`, Example: `100`, Doc: "How deep the parts of a message may be nested."},
-	{Path: "limits.mime_parts", Default: `5000`, Example: `5000`, Doc: "How many parts a message may have."},
-	{Path: "limits.hops", Default: `50`, Example: `50`, Doc: "Received fields a message may carry before it is taken for a loop."},
-	{Path: "limits.dns_queries", Default: `200`, Example: `200`, Doc: "DNS questions asked because of one message."},
-	{Path: "limits.session_memory", Default: `"1MiB"`, Example: `"1MiB"`, Doc: "Memory of one session before what it sends goes to disk."},
+	{Path: "limits.hops", Default: `100`, Example: `100`, Doc: "Received fields a message may carry before it is taken for a loop; RFC 5321 demands at least 100."},
 
 	{Path: "auth", Doc: "How senders prove who they are. Accounts are kept by `paquebot account`, or given here as [[account]].", Example: "mechanisms = [\"SCRAM-SHA-256\", \"PLAIN\"]"},
 	{Path: "auth.mechanisms", Auto: "all that can work: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN; OAUTHBEARER and XOAUTH2 with auth.oauth; EXTERNAL with auth.client_ca", Example: `["SCRAM-SHA-256", "PLAIN"]`,
@@ -211,6 +204,8 @@ var keys = []Key{
 	{Path: "dns.servers", Auto: "those of /etc/resolv.conf", Example: `["127.0.0.1:53"]`, Doc: "Resolvers, address and port; tried in order."},
 	{Path: "dns.timeout", Default: `"5s"`, Example: `"5s"`, Doc: "How long to wait for one answer."},
 	{Path: "dns.trust_ad", Default: `false`, Example: `true`, Doc: "Believe the AD bit (DNSSEC checked) of the resolvers even when they are not on this machine. Only over a network nobody else is on."},
+
+	{Path: "dns.allow_local", Default: `false`, Example: `true`, Doc: "Follow MX records to loopback, private and documentation addresses. For laboratories, and networks whose internal names live in DNS."},
 
 	{Path: "console", Doc: "The web page for operators.", Example: "address = \"127.0.0.1:8025\""},
 	{Path: "console.address", Auto: "none", Example: `"127.0.0.1:8025"`, Restart: true, Doc: "Where it answers. It has no password of its own: loopback only."},
