@@ -120,7 +120,7 @@ func TestHalvesAndRecovers(t *testing.T) {
 		if connections() != 1 {
 			t.Errorf("bounded below: %d", connections())
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(pauseMax + 10*time.Minute)
 		if got := connections(); got < 8 || got > 12 {
 			t.Errorf("after ten quiet minutes %d", got)
 		}
