@@ -1,0 +1,93 @@
+package deliver
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"time"
+
+	"paquebot/internal/dns"
+	"paquebot/internal/event"
+	"paquebot/internal/mail"
+	"paquebot/internal/smtpclient"
+)
+
+// Config of a Deliverer. Zero fields have the defaults named.
+type Config struct {
+	Hostname string              // our name in EHLO, unless a source or route has its own
+	Timeouts smtpclient.Timeouts // of the phases of a session
+	Connect  time.Duration       // TCP connect per address; 30 s (CLI-1)
+	Budget   time.Duration       // for finding a hop that answers; 5 min (MX-16)
+	Roots    *x509.CertPool      // who may vouch for verified hops; nil: the system's
+	Webhooks map[string]Webhook  // by the URL of the route
+	Pool     PoolLimits
+}
+
+// Webhook is how one web application is posted to.
+type Webhook struct {
+	Secret  []byte        // of the signature; empty: none is sent
+	Timeout time.Duration // for the whole exchange; 1 min
+}
+
+// PoolLimits bound the sessions kept for the next message (CLI-41).
+type PoolLimits struct {
+	Idle     time.Duration // unused for so long, a session is ended; 30 s
+	Age      time.Duration // 10 min
+	Messages int           // per session; 100
+	PerHost  int           // idle sessions of one peer; 20
+	Total    int           // idle sessions in all; 1000. Negative: none is kept
+}
+
+// Needs is what delivery needs from others; node gives it.
+type Needs struct {
+	Names Resolver
+	// Dial opens a connection from a source address (zero: the system's
+	// choice); network is "tcp" or "unix".
+	Dial func(ctx context.Context, network, addr string, src netip.Addr) (net.Conn, error)
+	// Catcher takes what goes to the catch store; nil: such mail is deferred.
+	Catcher Catcher
+	// Credential gives what a smart host wants, by mail.Route.Account; nil: none
+	// has any.
+	Credential func(account string) (Credential, bool)
+	Events     event.Sink // nil: nobody listens
+}
+
+// Resolver looks up the addresses of a hop that has none; internal/dns.
+type Resolver interface {
+	Addrs(ctx context.Context, host string) dns.Answer[netip.Addr]
+}
+
+// Catcher keeps messages instead of delivering them; nil means stored.
+type Catcher interface {
+	Catch(ctx context.Context, env *mail.Envelope, recipients []mail.Recipient, body mail.Body) error
+}
+
+// Credential is what we show to a smart host, and whom we trust to vouch for it.
+type Credential struct {
+	Login        *smtpclient.Login // nil: no AUTH
+	Certificates []tls.Certificate // of ours
+	Roots        *x509.CertPool    // nil: Config.Roots
+}
+
+func (c Config) orDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&c.Connect, 30*time.Second)
+	def(&c.Budget, 5*time.Minute)
+	def(&c.Pool.Idle, 30*time.Second)
+	def(&c.Pool.Age, 10*time.Minute)
+	for _, f := range []struct {
+		n   *int
+		def int
+	}{{&c.Pool.Messages, 100}, {&c.Pool.PerHost, 20}, {&c.Pool.Total, 1000}} {
+		if *f.n == 0 {
+			*f.n = f.def
+		}
+	}
+	return c
+}
