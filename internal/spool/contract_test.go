@@ -58,7 +58,7 @@ var (
 )
 
 func id(n int) mail.ID {
-	return mail.ID{0, 0, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+	return mail.ID{1, 0, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
 }
 
 func envelope(n int, rcpts ...string) *mail.Envelope {

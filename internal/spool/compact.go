@@ -1,0 +1,3 @@
+package spool
+
+func (j *Journal) keep() { defer j.done.Done(); <-j.quit }
