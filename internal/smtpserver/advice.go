@@ -13,7 +13,11 @@ import (
 func (s *Session) explain(r smtp.Reply, what string) (rule, advice string) {
 	var ruling Ruling
 	if r.Cause != nil && errors.As(r.Cause, &ruling) {
-		return ruling.Rule(), ruling.Advice()
+		var helper Adviser
+		if errors.As(r.Cause, &helper) {
+			advice = helper.Advice()
+		}
+		return ruling.Rule(), advice
 	}
 	verb, _, _ := strings.Cut(what, " ")
 	switch {

@@ -43,11 +43,17 @@ type Verdict struct {
 	Prepend [][]byte // whole header fields with CRLF, first one topmost
 }
 
-// Ruling is an error that says which rule refused, and what would help.
+// Ruling is an error that says which rule refused: "relay",
+// "rate:account-hour".
 type Ruling interface {
 	error
-	Rule() string   // "relay", "rate:account-hour"
-	Advice() string // a sentence, "" if nothing helps
+	Rule() string
+}
+
+// Adviser is an error that says in a sentence what would help, "" if nothing.
+type Adviser interface {
+	error
+	Advice() string
 }
 
 // Accounts knows who may log in.

@@ -19,7 +19,6 @@ import (
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
-	"paquebot/internal/message"
 	"paquebot/internal/sim"
 	"paquebot/internal/smtp"
 )
@@ -85,6 +84,8 @@ type play struct {
 	reader *lineCollector
 	out    strings.Builder
 	joined string
+
+	patient bool // each action takes 1.1 s longer: error delays pass unseen
 }
 
 func newPlay(t *testing.T) *play {
@@ -140,6 +141,8 @@ func (p *play) set(line string) {
 		p.cfg.XClient = []netip.Prefix{netip.MustParsePrefix(value)}
 	case "connect":
 		p.policy.connect = parseReply(value)
+	case "patient":
+		p.patient = true
 	case "slow":
 		p.policy.slow = mustDuration(value)
 	case "fail":
@@ -305,6 +308,10 @@ func (p *play) send(s string) {
 // gather writes down what the server has said by now.
 func (p *play) gather() {
 	synctest.Wait()
+	if p.patient {
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+	}
 	if p.reader == nil {
 		return
 	}
@@ -451,5 +458,3 @@ func contains(list []string, s string) bool {
 	}
 	return false
 }
-
-var _ = message.HeaderMax
