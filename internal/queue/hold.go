@@ -30,6 +30,7 @@ type Filter struct {
 	ID        mail.ID       `json:"id,omitzero"`
 	Site      string        `json:"site,omitempty"`
 	Domain    string        `json:"domain,omitempty"` // of the recipient
+	Recipient string        `json:"recipient,omitempty"`
 	Sender    string        `json:"sender,omitempty"` // address, or domain with "@" before it
 	Account   string        `json:"account,omitempty"`
 	OlderThan time.Duration `json:"older_than,omitempty"`
@@ -49,6 +50,7 @@ func (f Filter) String() string {
 	}
 	add("site", f.Site)
 	add("domain", f.Domain)
+	add("recipient", f.Recipient)
 	add("sender", f.Sender)
 	add("account", f.Account)
 	if f.OlderThan > 0 {
@@ -66,6 +68,7 @@ func (f Filter) matches(env *mail.Envelope, r mail.Recipient, site string, now t
 	return (f.ID.IsZero() || f.ID == env.ID) &&
 		(f.Site == "" || f.Site == site || f.Site == r.Site) &&
 		(f.Domain == "" || strings.EqualFold(f.Domain, mail.Domain(r.Address))) &&
+		(f.Recipient == "" || strings.EqualFold(f.Recipient, r.Address)) &&
 		(f.Account == "" || f.Account == env.Origin.Account) &&
 		(f.Sender == "" || strings.EqualFold(f.Sender, env.From) || strings.EqualFold(f.Sender, "@"+mail.Domain(env.From))) &&
 		(f.OlderThan == 0 || now.Sub(env.Arrived) >= f.OlderThan)

@@ -186,13 +186,17 @@ type Item struct {
 }
 
 // List streams the live recipients that match, oldest message first, at any
-// depth. It ends when the caller stops or ctx ends.
-func (q *Queue) List(ctx context.Context, f Filter) iter.Seq2[Item, error] {
+// depth, those of messages after the ID given only (the zero ID: of all). It
+// ends when the caller stops or ctx ends.
+func (q *Queue) List(ctx context.Context, f Filter, after mail.ID) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for env, err := range q.listed(ctx, f.ID) {
+		for env, err := range q.listed(ctx, f.ID, after) {
 			if err != nil {
 				yield(Item{}, err)
 				return
+			}
+			if env.ID == after {
+				continue
 			}
 			for _, item := range q.items(env, f) {
 				if !yield(item, nil) {
@@ -203,9 +207,9 @@ func (q *Queue) List(ctx context.Context, f Filter) iter.Seq2[Item, error] {
 	}
 }
 
-func (q *Queue) listed(ctx context.Context, id mail.ID) iter.Seq2[*mail.Envelope, error] {
+func (q *Queue) listed(ctx context.Context, id, after mail.ID) iter.Seq2[*mail.Envelope, error] {
 	if id.IsZero() {
-		return q.needs.Spool.Each(ctx, mail.ID{})
+		return q.needs.Spool.Each(ctx, after)
 	}
 	return func(yield func(*mail.Envelope, error) bool) { yield(q.needs.Spool.Envelope(ctx, id)) }
 }

@@ -40,6 +40,7 @@ type Queue struct {
 	rules    rules
 	holdEnds time.Time     // an alarm is set for the end of a hold; zero: none
 	holds    chan struct{} // a hold has ended
+	ready    chan struct{} // closed when what the spool had is lined up
 	census   census
 }
 
@@ -59,7 +60,7 @@ func New(c Config, n Needs) *Queue {
 		config: c.withDefaults(), needs: n,
 		sites: map[string]*site{}, lines: map[lineKey]*line{}, hints: map[string]string{},
 		known: map[entry]slot{}, visiting: map[mail.ID]bool{}, ending: map[mail.ID]bool{},
-		wake: make(chan struct{}, 1), holds: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), holds: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	q.hard, q.kill = context.WithCancel(context.Background())
 	return q
@@ -74,6 +75,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err := q.recover(ctx); err != nil {
 		return err
 	}
+	close(q.ready)
 	q.mu.Lock()
 	q.running, q.started = true, time.Now()
 	for range q.turn.len() + q.loads.len() + q.visits.len() {
@@ -91,6 +93,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	clerks.Wait()
 	return nil
 }
+
+// Recovered is closed when all that the spool had is lined up: from then on new
+// messages may come. It stays open when Run fails.
+func (q *Queue) Recovered() <-chan struct{} { return q.ready }
 
 // recover lines up the messages that the waiting index does not have, and notes
 // the lines that it has: the cost is that of the lines, not of the messages.
