@@ -1,0 +1,193 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"paquebot/internal/event"
+	"paquebot/internal/mail"
+)
+
+// ledger is what the world remembers, to be compared with what was promised.
+type ledger struct {
+	*books
+}
+
+type books struct {
+	mu         sync.Mutex
+	messages   map[mail.ID]*mail.Envelope
+	deliveries map[fate]int // how often a site got it
+	ambiguous  map[fate]int // of these, without our knowing
+	bounces    map[fate]int // reports of failure that reached the sender
+	delays     map[fate]int
+	successes  map[fate]int
+	inside     map[string]int
+	insideMax  map[string]int
+	visits     map[string][]time.Time
+	stray      int64
+	finished   map[mail.ID]int
+	standing   map[fate]mail.Standing
+	backedOff  map[string]int
+	failedAt   map[fate]time.Time
+}
+
+// fate names a recipient of a message.
+type fate struct {
+	id        mail.ID
+	recipient string
+}
+
+func newLedger() ledger {
+	return ledger{&books{
+		messages: map[mail.ID]*mail.Envelope{}, deliveries: map[fate]int{}, ambiguous: map[fate]int{},
+		bounces: map[fate]int{}, delays: map[fate]int{}, successes: map[fate]int{},
+		inside: map[string]int{}, insideMax: map[string]int{}, visits: map[string][]time.Time{},
+		finished: map[mail.ID]int{}, standing: map[fate]mail.Standing{}, backedOff: map[string]int{}, failedAt: map[fate]time.Time{},
+	}}
+}
+
+func (l *books) submitted(env *mail.Envelope) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages[env.ID] = env.Clone()
+}
+
+func (l *books) entered(site string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.visits[site] = append(l.visits[site], at)
+	l.inside[site]++
+	l.insideMax[site] = max(l.insideMax[site], l.inside[site])
+}
+
+func (l *books) left(site string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inside[site]--
+}
+
+// received notes that a site got a message for a recipient. A report counts for
+// the recipients it tells of.
+func (l *books) received(a mail.Attempt, recipient int, unknown bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := fate{a.Envelope.ID, a.Envelope.Recipients[recipient].Address}
+	l.deliveries[f]++
+	if unknown {
+		l.ambiguous[f]++
+	}
+	if a.Envelope.From == "" {
+		content, _ := io.ReadAll(mail.Reader(a.Body))
+		l.told(string(content))
+	}
+}
+
+// told reads a report as simply as it can be read; report's own tests read it
+// thoroughly.
+func (l *books) told(content string) {
+	var id mail.ID
+	var recipient string
+	for line := range strings.SplitSeq(content, "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		switch name {
+		case "X-Paquebot-Queue-ID":
+			id, _ = mail.ParseID(value)
+		case "Final-Recipient":
+			_, recipient, _ = strings.Cut(value, "; ")
+		case "Action":
+			f := fate{id, recipient}
+			switch value {
+			case "failed":
+				l.bounces[f]++
+			case "delayed":
+				l.delays[f]++
+			default:
+				l.successes[f]++
+			}
+		}
+	}
+}
+
+func (l *books) heard(e event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch e := e.(type) {
+	case event.WatchdogRan:
+		l.stray += e.Stray
+	case event.MessageFinished:
+		l.finished[e.ID]++
+	case event.SiteBackedOff:
+		l.backedOff[e.Site]++
+	case event.RecipientSettled:
+		f := fate{e.ID, e.Recipient}
+		l.standing[f] = e.Standing
+		if e.Standing.State == mail.Failed {
+			l.failedAt[f] = time.Now()
+		}
+	}
+}
+
+// Check compares the books with the promises, at the end of a world in which
+// every message had the time to end. It returns what is wrong.
+func (l *books) Check() (wrong []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for id, env := range l.messages {
+		for _, r := range env.Recipients {
+			f := fate{id, r.Address}
+			got, unknown, bounced := l.deliveries[f], l.ambiguous[f], l.bounces[f]
+			switch {
+			case got == 0 && bounced == 0 && env.From != "":
+				say("%s to %s: neither delivered nor bounced, stands %s", id, r.Address, l.standing[f].State)
+			case got-unknown > 1:
+				say("%s to %s: delivered %d times, %d of them unknown to us", id, r.Address, got, unknown)
+			case bounced > 1:
+				say("%s to %s: bounced %d times", id, r.Address, bounced)
+			case bounced == 1 && got-unknown > 0:
+				say("%s to %s: delivered and bounced", id, r.Address)
+			case l.delays[f] > 1:
+				say("%s to %s: delay told %d times", id, r.Address, l.delays[f])
+			}
+		}
+		if l.finished[id] != 1 {
+			say("%s: finished %d times", id, l.finished[id])
+		}
+	}
+	if l.stray > 0 {
+		say("the watchdog found %d recipients without a next event (P2)", l.stray)
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+// Duplicates counts deliveries beyond the first; each follows a lost reply.
+func (l *books) Duplicates() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for f, got := range l.deliveries {
+		if _, ours := l.messages[f.id]; ours && got > 1 {
+			n += got - 1
+		}
+	}
+	return n
+}
+
+// MostIn returns the most visits to a site in any window of a length.
+func (l *books) MostIn(site string, window time.Duration) (most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := slices.SortedFunc(slices.Values(l.visits[site]), time.Time.Compare)
+	first := 0
+	for i := range at {
+		for at[i].Sub(at[first]) >= window {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}

@@ -1,0 +1,107 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"paquebot/internal/queue"
+	"paquebot/internal/shaping"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "run this seed alone (or SIM_SEED)")
+
+// seeds are those of a run: the one asked for, or a few.
+func seeds(t *testing.T) []uint64 {
+	if *seedFlag != 0 {
+		return []uint64{*seedFlag}
+	}
+	if s := os.Getenv("SIM_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("SIM_SEED=%q: %v", s, err)
+		}
+		return []uint64{n}
+	}
+	return []uint64{1, 2, 3, 4}
+}
+
+// TestWorld lets six days pass in a world of difficult sites. At the end every
+// message was delivered or bounced, once; no limit was exceeded in any window;
+// the watchdog found nothing to do (P2); the spool is empty.
+func TestWorld(t *testing.T) {
+	for _, seed := range seeds(t) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { difficultWorld(t, seed) })
+			if t.Failed() {
+				t.Logf("again: SIM_SEED=%d go test ./internal/sim -run TestWorld", seed)
+			}
+		})
+	}
+}
+
+func difficultWorld(t *testing.T, seed uint64) {
+	limits := []shaping.Limits{
+		{Site: "good.example", Connections: 3, Rate: shaping.Rate{Messages: 60, Per: time.Minute}},
+		{Site: "slow.example", Connections: 5},
+		{Site: "*", Connections: 8},
+	}
+	w := NewWorld(t, seed, Options{Shaping: shaping.Config{Rules: limits}, Queue: queue.Config{FreshMax: 300, Window: 16}})
+	w.Site("good.example", Good())
+	w.Site("grey.example", Greylisting(10*minute))
+	w.Site("dead.example", DeadFor(2*day, Good()))
+	w.Site("gone.example", DeadFor(100*day, Good()))
+	w.Site("busy.example", BusyAfter(10))
+	w.Site("silent.example", SilentAfterData(20))
+	w.Site("slow.example", SlowByTheByte(20*minute))
+	w.Site("liar.example", Lying(4))
+	w.Site("choosy.example", Choosy())
+	w.Site("moody.example", Moody(Good(), DeadFor(day, Good()), Choosy(), Lying(3), BusyAfter(5)))
+	sites := []string{"good", "grey", "dead", "gone", "busy", "silent", "slow", "liar", "choosy", "moody", "nowhere"}
+	w.Start()
+
+	const messages = 1200
+	for i := range messages {
+		from := fmt.Sprintf("user%d@%s", w.IntN(5), here)
+		var to []string
+		for j := range 1 + w.IntN(4) {
+			local := "ok"
+			if w.IntN(4) == 0 {
+				local = "bad"
+			}
+			domain := sites[w.IntN(len(sites))] + ".example"
+			if w.IntN(3) == 0 {
+				domain = fmt.Sprintf("d%d.%s", w.IntN(3), domain) // another domain of the site
+			}
+			to = append(to, fmt.Sprintf("%s%d.%d@%s", local, i, j, domain))
+		}
+		w.Submit(from, to...)
+		time.Sleep(time.Duration(w.IntN(60)) * time.Second)
+		if i == messages/2 {
+			w.Stop() // a restart
+			w.Start()
+		}
+	}
+	time.Sleep(6 * day)
+	w.Stop()
+
+	for _, wrong := range w.ledger.Check() {
+		t.Error(wrong)
+	}
+	if n := w.Spool.Stat().Messages; n != 0 {
+		t.Errorf("%d messages are left", n)
+	}
+	for site, most := range w.ledger.insideMax {
+		if limit := w.Shaper.Limits(site).Connections; most > limit {
+			t.Errorf("%s: %d attempts at once, %d allowed", site, most, limit)
+		}
+	}
+	if n := w.ledger.MostIn("good.example", time.Minute); n > 60 {
+		t.Errorf("good.example: %d messages in a minute", n)
+	}
+	t.Logf("seed %d: %d duplicates after lost replies", seed, w.ledger.Duplicates())
+}
