@@ -58,13 +58,10 @@ func (o overQueue) List(ctx context.Context, f Filter, after mail.ID) iter.Seq2[
 	return func(yield func(Envelope, error) bool) {
 		var at *mail.Envelope
 		var v Envelope
-		for item, err := range o.queue.List(ctx, o.filter(f)) {
+		for item, err := range o.queue.List(ctx, o.filter(f), after) {
 			if err != nil {
 				yield(Envelope{}, err)
 				return
-			}
-			if strings.Compare(string(item.Envelope.ID[:]), string(after[:])) <= 0 {
-				continue
 			}
 			if at != item.Envelope {
 				if at != nil && !yield(v, nil) {
