@@ -79,10 +79,6 @@ func queryWords(s string) []string {
 	return append(words, word.String())
 }
 
-// Match reports whether a message of the list matches; a query that looks into
-// the text of messages is answered by List and Wait only.
-func (q Query) Match(m *Message) bool { return q.match(m, func() string { return "" }) }
-
 // match asks for the text, by words, only when nothing else decides.
 func (q Query) match(m *Message, words func() string) bool {
 	if q.Mailbox != "" && m.Mailbox != q.Mailbox {
@@ -166,4 +162,9 @@ func (s *Store) words(id mail.ID) string {
 		text += "\n" + message.TextOfHTML(c.HTML.Text(), searchMax)
 	}
 	return text
+}
+
+// Match reports whether a message matches, its text included.
+func (s *Store) Match(q Query, m *Message) bool {
+	return q.match(m, func() string { return s.words(m.ID) })
 }
