@@ -169,6 +169,7 @@ type AuthOAuth struct {
 type Account struct {
 	Name            string   `toml:"name"`
 	PasswordHash    string   `toml:"password_hash"`
+	SCRAM           string   `toml:"scram"`
 	Senders         []string `toml:"senders"`
 	Disabled        bool     `toml:"disabled"`
 	MessagesPerHour int      `toml:"messages_per_hour"`

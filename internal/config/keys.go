@@ -193,6 +193,7 @@ var keys = []Key{
 		Example: "name = \"app-7\"\npassword_hash = \"$argon2id$…\"\nsenders = [\"*@example.org\"]"},
 	{Path: "account.name", Example: `"app-7"`, Doc: "The user name."},
 	{Path: "account.password_hash", Example: `"$argon2id$v=19$m=65536,t=1,p=2$…"`, Doc: "As printed by `paquebot account add --hash-only`."},
+	{Path: "account.scram", Example: `"SCRAM-SHA-256$15000:c2FsdA==$c3RvcmVk:c2VydmVy"`, Doc: "The same for SCRAM, printed by the same command. While one account has none, SCRAM is offered to nobody, because programs that are offered it try nothing else."},
 	{Path: "account.senders", Auto: "the account's own name, if it is an address", Example: `["*@example.org", "news@example.net"]`, Doc: "Addresses it may send as: an address, \"*@domain\", or \"*\"."},
 	{Path: "account.disabled", Default: `false`, Example: `true`, Doc: "Refuse its credentials."},
 	{Path: "account.messages_per_hour", Auto: "limits.account_messages_per_hour", Example: `1000`, Doc: "Messages in an hour."},

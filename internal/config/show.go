@@ -233,11 +233,14 @@ func Show(c *Config) string {
 // shown hides a password's hash, which can be guessed at offline, but lets two
 // of them be told apart.
 func (e entry) shown() string {
-	if e.key != "password_hash" {
-		return e.value
-	}
 	sum := sha256.Sum256([]byte(e.value))
-	return quote(fmt.Sprintf("$argon2id$hidden-%x", sum[:4]))
+	switch e.key {
+	case "password_hash":
+		return quote(fmt.Sprintf("$argon2id$hidden-%x", sum[:4]))
+	case "scram":
+		return quote(fmt.Sprintf("SCRAM-SHA-256$hidden-%x", sum[:4]))
+	}
+	return e.value
 }
 
 // Value is one key with its value in force.
