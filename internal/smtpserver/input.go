@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -100,8 +101,10 @@ func (in *input) fill() error {
 	return err
 }
 
-// Errors that end a session without a word.
-var errTLSBytes = errors.New("TLS where a command should be")
+var (
+	errTLSBytes    = errors.New("TLS where a command should be")
+	errAuthTooLong = fmt.Errorf("AUTH: %w", smtp.ErrLineTooLong)
+)
 
 // line reads a command line of at most most octets, or authMost when it begins
 // with AUTH. Errors are those of smtp.CutLine, errTLSBytes when clear is set
@@ -118,8 +121,8 @@ func (in *input) line(most, authMost int, clear bool) ([]byte, error) {
 		}
 		line, used, err := smtp.CutLine(have, limit)
 		in.take(used)
-		if errors.Is(err, smtp.ErrLineTooLong) && (used == 0 || have[used-1] != '\n') {
-			return nil, in.discardLine()
+		if errors.Is(err, smtp.ErrLineTooLong) {
+			return nil, in.discardLine(have[used-1] == '\n', limit == authMost)
 		}
 		if used > 0 {
 			return line, err
@@ -132,17 +135,22 @@ func (in *input) line(most, authMost int, clear bool) ([]byte, error) {
 }
 
 // discardLine reads to the end of a line that is too long, keeping nothing
-// (SRV-11).
-func (in *input) discardLine() error {
-	for {
+// (SRV-11), unless all of it is there.
+func (in *input) discardLine(whole, auth bool) error {
+	tooLong := smtp.ErrLineTooLong
+	if auth {
+		tooLong = errAuthTooLong
+	}
+	for !whole {
 		have := in.pending()
 		if end := bytes.IndexByte(have, '\n'); end >= 0 {
 			in.take(end + 1)
-			return smtp.ErrLineTooLong
+			break
 		}
 		in.drop()
 		if err := in.fill(); err != nil {
 			return err
 		}
 	}
+	return tooLong
 }

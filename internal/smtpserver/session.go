@@ -97,7 +97,11 @@ func (s *Session) command(ctx context.Context, line []byte) {
 		s.say(smtp.Reply{Code: 421, Enhanced: smtp.Enhanced{Class: 4, Subject: 7}, Text: "This is not a web server", Close: true}, "")
 		return
 	}
-	if !utf8.Valid(line) {
+	switch {
+	case len(line) == 0:
+		s.say(smtp.BadSyntax.WithText("Empty line"), "")
+		return
+	case !utf8.Valid(line):
 		s.say(smtp.BadSyntax.WithText("Command is not valid UTF-8"), "")
 		return
 	}
@@ -297,7 +301,11 @@ func (s *Session) lineFault(err error) {
 		s.tlsOnClear()
 	case errors.Is(err, smtp.ErrLineTooLong):
 		s.overlong++
-		s.say(smtp.BadSyntax.WithText("Line too long"), "")
+		r := smtp.BadSyntax.WithText("Line too long")
+		if errors.Is(err, errAuthTooLong) {
+			r = authTooLong
+		}
+		s.say(r, "")
 		if s.overlong >= s.cfg.Limits.Overlong && !s.closing { // SRV-11
 			s.say(smtp.Reply{Code: 421, Enhanced: smtp.Enhanced{Class: 4, Subject: 7}, Text: "Too many overlong lines", Close: true}, "")
 		}

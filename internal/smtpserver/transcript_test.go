@@ -19,7 +19,6 @@ import (
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
-	"paquebot/internal/sim"
 	"paquebot/internal/smtp"
 )
 
@@ -30,7 +29,7 @@ var update = flag.Bool("update", false, "write what the server said into testdat
 //	# text         a comment; "# rows: CM:MAIL/clear RC-18" names rows of the standards
 //	= key value    a setting, before the first line that is said
 //	S: text        the server says this line
-//	S(end):        the server closes
+//	S(end):        the server closes; S(deaf): what the client said next had nobody to hear it
 //	C: text        the client says this and CR LF; several in a row go as one segment after "C+:"
 //	C+: text       the same, and the next client line joins it in one segment
 //	C-: "text"     the client says exactly this: Go escapes, no CR LF added
@@ -110,7 +109,7 @@ func (p *play) run(script string) string {
 			p.out.WriteString(l + "\n")
 			p.set(l[2:])
 			continue
-		case kind == "S", kind == "S(end)", kind == "M":
+		case kind == "S", kind == "S(end)", kind == "S(deaf)", kind == "M":
 			continue // what is expected; said again below if it still is
 		}
 		if p.conn == nil {
@@ -119,9 +118,10 @@ func (p *play) run(script string) string {
 		p.out.WriteString(l + "\n")
 		p.act(kind, text)
 	}
-	if p.conn != nil {
-		p.conn.Close()
+	if p.conn == nil {
+		p.start()
 	}
+	p.conn.Close()
 	synctest.Wait()
 	return p.out.String()
 }
@@ -176,6 +176,8 @@ func (p *play) setConfig(key, value string) {
 		p.cfg.Limits.MessageSize = int64(n)
 	case "messages":
 		p.cfg.Limits.Messages = n
+	case "recipients":
+		p.cfg.Limits.Recipients = n
 	case "bad-recipients":
 		p.cfg.Limits.BadRecipients = n
 	case "errors":
@@ -211,35 +213,10 @@ func mustDuration(s string) time.Duration {
 
 // start connects. On submissions TLS comes first, as package listen does it.
 func (p *play) start() {
-	t := p.t
-	network := sim.NewNetwork()
-	l, err := network.Listen("tcp", "192.0.2.1:25")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: book{}, Store: p.shelf, IDs: newIDs(t), Events: p.seen})
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		l.Close()
-		var state *tls.ConnectionState
-		if p.cfg.Role == mail.RoleSubmissions {
-			secure := tls.Server(conn, p.cfg.TLS)
-			if secure.Handshake() != nil {
-				conn.Close()
-				return
-			}
-			s := secure.ConnectionState()
-			state, conn = &s, secure
-		}
-		p.server.Serve(p.ctx, conn, p.origin, state)
-	}()
-	p.raw, err = network.Dial(p.ctx, "tcp", "192.0.2.1:25")
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, server := wire(net.TCPAddrFromAddrPort(p.origin.Client), net.TCPAddrFromAddrPort(p.origin.Local))
+	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: book{}, Store: p.shelf, IDs: newIDs(p.t), Events: p.seen})
+	go p.serve(server)
+	p.raw = client
 	p.conn = p.raw
 	if p.cfg.Role == mail.RoleSubmissions {
 		p.secure()
@@ -247,6 +224,20 @@ func (p *play) start() {
 		p.reader = collect(p.conn)
 	}
 	p.gather()
+}
+
+func (p *play) serve(conn net.Conn) {
+	var state *tls.ConnectionState
+	if p.cfg.Role == mail.RoleSubmissions {
+		secure := tls.Server(conn, p.cfg.TLS)
+		if secure.Handshake() != nil {
+			conn.Close()
+			return
+		}
+		s := secure.ConnectionState()
+		state, conn = &s, secure
+	}
+	p.server.Serve(p.ctx, conn, p.origin, state)
 }
 
 func (p *play) secure() {
@@ -281,7 +272,7 @@ func (p *play) act(kind, text string) {
 	case "C(close)":
 		p.conn.Close()
 	case "C(half)":
-		p.raw.(*sim.Conn).CloseWrite()
+		p.raw.(*wireEnd).CloseWrite()
 	case "~":
 		time.Sleep(mustDuration(text))
 	case "X(shutdown)":
@@ -300,7 +291,7 @@ func (p *play) act(kind, text string) {
 
 func (p *play) send(s string) {
 	if _, err := io.WriteString(p.conn, p.joined+s); err != nil {
-		p.out.WriteString("# the client could not write\n")
+		p.out.WriteString("S(deaf):\n")
 	}
 	p.joined = ""
 }
