@@ -34,7 +34,6 @@ func TestKillLosesNothing(t *testing.T) {
 	s := newServer(t, settings{
 		domain: "deliver = \"smtp://" + sink.addr + "\"\nrecipients = \"any\"",
 		queue:  "retry = [\"1s\"]",
-		limits: "connections_per_account = 1000",
 		more:   "[[route]]\nvia = \"smtp://" + sink.addr + "\"\n",
 	})
 	s.start(t)

@@ -365,7 +365,7 @@ func TestAccountCommands(t *testing.T) {
 	s.must(t, "account", "disable", "anna")
 	is("anna", "another one", "535")
 
-	token := s.must(t, "account", "token", "bert", "add", "ci")
+	token := s.must(t, "account", "token", "add", "bert", "--name", "ci")
 	ok = false
 	for _, word := range regexp.MustCompile(`\S{12,}`).FindAllString(token, -1) {
 		ok = ok || strings.HasPrefix(login("bert", word), "235")
@@ -375,7 +375,7 @@ func TestAccountCommands(t *testing.T) {
 	}
 	is("bert", password, "235")
 
-	s.must(t, "account", "remove", "bert", "--yes")
+	s.must(t, "account", "remove", "bert")
 	is("bert", password, "535 5.7.8")
 }
 
