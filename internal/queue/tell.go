@@ -42,16 +42,17 @@ func (q *Queue) conclude(ctx context.Context, env *mail.Envelope, vs []verdict) 
 	q.finish(ctx, env)
 }
 
-// record writes updates down, trying until it works or ctx ends. The outcome of
-// an attempt is not to be lost while we live: it would be a duplicate.
+// record writes updates down, trying until it works or the queue is stopped for
+// good. The outcome of an attempt is not to be lost while we live, not even if
+// the attempt was cut short by ctx: it would be a duplicate.
 func (q *Queue) record(ctx context.Context, updates []mail.Update) error {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		err := q.needs.Spool.Record(ctx, updates)
+		err := q.needs.Spool.Record(context.WithoutCancel(ctx), updates)
 		if err == nil || errors.Is(err, mail.ErrNotFound) {
 			return err
 		}
 		select {
-		case <-ctx.Done():
+		case <-q.hard.Done():
 			return err
 		case <-time.After(pause):
 		}

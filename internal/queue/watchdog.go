@@ -78,35 +78,48 @@ func allOver(env *mail.Envelope) bool {
 	return !anyRecipient(env, func(r mail.Recipient) bool { return !r.State.Final() || !r.Reported })
 }
 
-// repair looks at a doubtful message once more, for the spool may have moved on
-// while it was read, and gives each of its recipients a next event.
+// repair looks at a doubtful message again, and gives each recipient that has
+// no next event one. The spool and the scheduler are not read at one moment, so
+// a doubt counts only if it is there twice: what was settled between the first
+// reading and the first doubt is seen by the second reading.
 func (q *Queue) repair(ctx context.Context, id mail.ID) (strays int64) {
-	env, err := q.needs.Spool.Envelope(ctx, id)
-	if err != nil {
-		return 0
-	}
-	now := time.Now()
-	q.mu.Lock()
-	for i, r := range env.Recipients {
-		if q.hasNext(env, i, now) {
-			continue
+	for again := range 2 {
+		env, err := q.needs.Spool.Envelope(ctx, id)
+		if err != nil {
+			return 0
 		}
-		strays++
-		q.unlease(id, i) // of a lease that ran out
-		if r.State == mail.Held && !r.Due.IsZero() {
-			q.noteHold(later(r.Due, now))
+		now := time.Now()
+		q.mu.Lock()
+		doubtful := 0
+		for i := range env.Recipients {
+			if !q.hasNext(env, i, now) {
+				doubtful++
+				if again == 1 {
+					strays++
+					q.giveNext(env, i, now)
+				}
+			}
 		}
-		if r.State == mail.Waiting && !r.Due.IsZero() {
-			key := lineKey{r.Site, env.Tenant(), env.Params.Priority}
-			q.lineOf(key).cursor = mail.Entry{}
-			q.note(key, r.Due, now)
+		q.mu.Unlock()
+		if doubtful == 0 {
+			return 0
 		}
 	}
-	q.mu.Unlock()
-	if strays > 0 {
-		q.revisit(ctx, id)
-	}
+	q.revisit(ctx, id)
 	return strays
+}
+
+// giveNext notes when to look at a recipient next. The lock is held.
+func (q *Queue) giveNext(env *mail.Envelope, i int, now time.Time) {
+	q.unlease(env.ID, i) // of a lease that ran out
+	switch r := env.Recipients[i]; {
+	case r.State == mail.Held && !r.Due.IsZero():
+		q.noteHold(later(r.Due, now))
+	case r.State == mail.Waiting && !r.Due.IsZero():
+		key := lineKey{r.Site, env.Tenant(), env.Params.Priority}
+		q.lineOf(key).cursor = mail.Entry{}
+		q.note(key, r.Due, now)
+	}
 }
 
 // stalled counts and wakes sites that have mail ready, an open gate and no

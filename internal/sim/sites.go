@@ -31,6 +31,7 @@ type Visit struct {
 	Context context.Context
 }
 
+// wait lets time pass in the visit; it reports false if we left meanwhile.
 func (v Visit) wait(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -207,6 +207,9 @@ func (w *World) Deliver(ctx context.Context, a mail.Attempt) []mail.Outcome {
 	visit := Visit{World: w, Site: s, Attempt: a, Context: ctx}
 	for i := range outcomes {
 		o := s.personality(visit, a.Envelope.Recipients[a.Recipients[i]].Address, i)
+		if ctx.Err() != nil {
+			return make([]mail.Outcome, len(outcomes)) // we left before it had the message
+		}
 		o.At, o.Host = time.Now(), "mx."+s.Name
 		outcomes[i] = o
 		if o.Result == mail.Accepted || o.Ambiguous && o.Took > 0 {
