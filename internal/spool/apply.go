@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -16,7 +17,7 @@ type op struct {
 	kind       kind
 	pos        Pos
 	msg        *message      // kindAccept
-	updates    []mail.Update // kindUpdate
+	updates    []mail.Update // kindUpdate, kindRestate
 	id         mail.ID       // kindIntend
 	recipients []int         // kindIntend
 	endings    []ending      // kindFinish
@@ -112,7 +113,7 @@ func (a *applier) preload() error {
 			if err := a.fetch(o.msg.id); err != nil {
 				return err
 			}
-		case kindUpdate:
+		case kindUpdate, kindRestate:
 			for i := range o.updates {
 				if err := a.fetch(o.updates[i].Message); err != nil {
 					return err
@@ -171,9 +172,9 @@ func (a *applier) apply(o *op) {
 	switch o.kind {
 	case kindAccept:
 		a.accept(o, nil)
-	case kindUpdate:
+	case kindUpdate, kindRestate:
 		for i := range o.updates {
-			a.update(o.pos, &o.updates[i])
+			a.update(o, &o.updates[i])
 		}
 	case kindIntend:
 		a.intend(o)
@@ -259,6 +260,9 @@ func (a *applier) needHot(m *message, sign int64) {
 func (j *Journal) need(segment uint32, items, octets int64) {
 	if s := j.segments[segment]; s != nil {
 		s.hot.add(items, octets)
+		if s.live() == 0 {
+			j.poke()
+		}
 	}
 }
 
@@ -279,6 +283,9 @@ func (a *applier) needIndexed(segment uint32, items, octets int64) {
 		return
 	}
 	s.cold.add(items, octets)
+	if s.live() == 0 {
+		a.j.poke()
+	}
 	if a.segments == nil {
 		a.segments = map[uint32]bool{}
 	}
@@ -299,9 +306,9 @@ func (a *applier) place(tenant string, priority int, id mail.ID, recipient int, 
 	}
 }
 
-func (a *applier) update(pos Pos, u *mail.Update) {
-	j, seg := a.j, pos.Segment()
-	m, c := a.find(u.Message, pos)
+func (a *applier) update(o *op, u *mail.Update) {
+	j, seg := a.j, o.pos.Segment()
+	m, c := a.find(u.Message, o.pos)
 	switch {
 	case m != nil && u.Recipient >= 0 && u.Recipient < m.recipients:
 		old, was := m.standing(u.Recipient)
@@ -323,7 +330,9 @@ func (a *applier) update(pos Pos, u *mail.Update) {
 	default:
 		return
 	}
-	a.settleIntent(u.Message, u.Recipient, c != nil)
+	if o.kind == kindUpdate {
+		a.settleIntent(u.Message, u.Recipient, c != nil)
+	}
 }
 
 // settleIntent: the outcome of an attempt is known.
@@ -403,7 +412,6 @@ func (a *applier) finishHot(m *message) {
 	j.hotCounts.add(&c, -1)
 	j.letGo(m)
 	delete(j.hot, m.id)
-	j.poke()
 }
 
 func (a *applier) finishCold(c *cold) {
@@ -421,7 +429,6 @@ func (a *applier) finishCold(c *cold) {
 		a.unset(partKey(p.pos.Segment(), id))
 	}
 	c.gone, c.dirty = true, false
-	a.j.poke()
 }
 
 // move gives a message its new place. A message that is not known was copied
@@ -441,7 +448,7 @@ func (a *applier) move(o *op) {
 	case m != nil:
 		a.needHot(m, -1)
 		j.letGo(m)
-		m.loc = v.loc
+		m.loc = a.succeed(v, m.loc)
 		for i := range m.news {
 			m.news[i].segment = 0
 		}
@@ -453,7 +460,7 @@ func (a *applier) move(o *op) {
 		for _, p := range c.loc.parts {
 			a.unset(partKey(p.pos.Segment(), v.env.ID))
 		}
-		c.loc, c.dirty = v.loc, true
+		c.loc, c.dirty = a.succeed(v, c.loc), true
 		clear(c.segments)
 		a.needCold(c, 1)
 		for _, p := range c.loc.parts {
@@ -464,6 +471,19 @@ func (a *applier) move(o *op) {
 		m.accepted = time.Now()
 		a.accept(&op{kind: kindAccept, pos: o.pos, msg: m}, nil)
 	}
+}
+
+// succeed returns the new location with what the old one leaves behind. The
+// segment a copy was made from is removed before any other, so it need not be
+// remembered.
+func (a *applier) succeed(v *moved, old location) location {
+	loc := v.loc
+	for _, n := range append(slices.Clip(old.stale), old.pos.Segment()) {
+		if n != v.from && n != loc.pos.Segment() && a.j.segments[n] != nil && !slices.Contains(loc.stale, n) {
+			loc.stale = append(loc.stale, n)
+		}
+	}
+	return loc
 }
 
 // overfull reports that hot messages should move to the index.

@@ -83,6 +83,13 @@ func (l *line) rouse() {
 	}
 }
 
+// do has the committer call f between two groups.
+func (j *Journal) do(f func(*applier)) error {
+	r := newRequest(0)
+	r.task, r.urgent = f, true
+	return j.line.wait(r)
+}
+
 // wait adds a request and returns its answer.
 func (l *line) wait(r *request) error {
 	if err := l.add(r); err != nil {
@@ -307,25 +314,27 @@ func (j *Journal) known(r *request, before []*request) (bool, error) {
 
 // prepareFinish notes with each end where the message began.
 func (j *Journal) prepareFinish(r *request) error {
-	kept := r.endings[:0]
+	var all []ending
 	for _, e := range r.endings {
+		bases := []uint32{e.base}
 		if e.base == 0 {
-			base, err := j.base(e.id)
-			if err != nil {
+			var err error
+			if bases, err = j.bases(e.id); err != nil {
 				return err
 			}
-			e.base = base
 		}
-		if e.base != 0 {
-			kept = append(kept, e)
+		for _, b := range bases {
+			if j.segments[b] != nil {
+				all = append(all, ending{e.id, b})
+			}
 		}
 	}
-	r.endings = kept
-	if r.skip = len(kept) == 0; r.skip {
+	r.endings = all
+	if r.skip = len(all) == 0; r.skip {
 		return nil
 	}
 	r.data = j.frontOf(func(b []byte) []byte {
-		for _, e := range kept {
+		for _, e := range all {
 			b = appendEnding(b, e)
 		}
 		return b
@@ -334,18 +343,15 @@ func (j *Journal) prepareFinish(r *request) error {
 	return nil
 }
 
-// base returns the segment of a message's accept record, 0 for no such message.
-func (j *Journal) base(id mail.ID) (uint32, error) {
-	if m := j.hot[id]; m != nil {
-		return m.loc.pos.Segment(), nil
+// bases returns the segments with an accept record of a message, none for no
+// such message.
+func (j *Journal) bases(id mail.ID) ([]uint32, error) {
+	loc, data, err := j.find(id)
+	data.release()
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
 	}
-	v, err := j.idx.get(messageKey(id))
-	if v == nil || err != nil {
-		return 0, err
-	}
-	r := reader{b: v}
-	r.u64()
-	return Pos(r.u64()).Segment(), nil
+	return append([]uint32{loc.pos.Segment()}, loc.stale...), err
 }
 
 // room answers ErrFull when free space fell below the reserve.

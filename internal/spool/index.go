@@ -225,11 +225,17 @@ func (c *cold) encode() []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(p.pos))
 		b = binary.AppendUvarint(b, uint64(p.length))
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.segments)))
-	for _, s := range c.segments {
-		b = binary.AppendUvarint(b, uint64(s))
-	}
+	b = appendNumbers(b, c.loc.stale)
+	b = appendNumbers(b, c.segments)
 	return mail.AppendEnvelope(b, c.env)
+}
+
+func appendNumbers(b []byte, ns []uint32) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ns)))
+	for _, n := range ns {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
 }
 
 var errIndexValue = errors.New("spool: the index holds what was not written")
@@ -242,10 +248,8 @@ func decodeCold(b []byte) (*cold, error) {
 	for range r.count(partSizeRef - 3) {
 		c.loc.parts = append(c.loc.parts, part{Pos(r.u64()), r.u32()})
 	}
-	c.segments = make([]uint32, r.count(1))
-	for i := range c.segments {
-		c.segments[i] = r.u32()
-	}
+	c.loc.stale = r.numbers()
+	c.segments = r.numbers()
 	if r.bad {
 		return nil, errIndexValue
 	}
@@ -299,6 +303,18 @@ func (r *reader) count(size int) int {
 		return 0
 	}
 	return int(v)
+}
+
+func (r *reader) numbers() []uint32 {
+	n := r.count(1)
+	if n == 0 {
+		return nil
+	}
+	ns := make([]uint32, n)
+	for i := range ns {
+		ns[i] = r.u32()
+	}
+	return ns
 }
 
 func (m *meta) encode() []byte {
@@ -393,7 +409,7 @@ func (x *index) all(prefix []byte, f func(key, value []byte) error) error {
 // entries returns the places with prefix after the one given.
 func (x *index) entries(prefix []byte, after Entry, limit int) ([]Entry, error) {
 	start := prefix
-	if !after.isZero() {
+	if after != (Entry{}) {
 		start = append(appendPlace(bytes.Clone(prefix), after), 0)
 	}
 	out := make([]Entry, 0, min(limit, pageSize))

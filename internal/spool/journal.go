@@ -234,6 +234,18 @@ func retried[T any](read func() (T, error)) (v T, err error) {
 }
 
 func (j *Journal) envelope(id mail.ID) (*mail.Envelope, error) {
+	env, err := j.recorded(id)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.doubt(env)
+	return env, nil
+}
+
+// recorded is an envelope with its standings as they were recorded.
+func (j *Journal) recorded(id mail.ID) (*mail.Envelope, error) {
 	if j.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -248,9 +260,6 @@ func (j *Journal) envelope(id mail.ID) (*mail.Envelope, error) {
 		if c == nil {
 			return nil, ErrNotFound
 		}
-		j.mu.Lock()
-		j.doubt(c.env)
-		j.mu.Unlock()
 		return c.env, nil
 	}
 	loc, data, changed := m.loc, m.data, slices.Clone(m.news)
@@ -263,9 +272,6 @@ func (j *Journal) envelope(id mail.ID) (*mail.Envelope, error) {
 		return nil, err
 	}
 	overlay(env, changed)
-	j.mu.Lock()
-	j.doubt(env)
-	j.mu.Unlock()
 	return env, nil
 }
 
@@ -478,11 +484,11 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	close(j.quit)
+	err := j.do(func(a *applier) { a.forced = true })
 	j.line.close()
 	j.done.Wait()
-	var err error
 	if j.stopped.Load() == nil {
-		err = j.idx.db.Flush()
+		err = errors.Join(err, j.idx.db.Flush())
 	}
 	return errors.Join(err, j.writer.close(), j.shut())
 }

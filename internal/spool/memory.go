@@ -274,14 +274,12 @@ func (m *Memory) Held(_ context.Context, after Entry, limit int) ([]Entry, error
 func (m *Memory) pick(after Entry, limit int, held bool, want func(placed) bool) []Entry {
 	var out []Entry
 	for _, p := range m.places() {
-		if len(out) < limit && want(p) && (after.isZero() || compareEntries(p.Entry, after, held) > 0) {
+		if len(out) < limit && want(p) && ((after == Entry{}) || compareEntries(p.Entry, after, held) > 0) {
 			out = append(out, p.Entry)
 		}
 	}
 	return out
 }
-
-func (e Entry) isZero() bool { return e.ID.IsZero() && e.Due.IsZero() && e.Recipient == 0 }
 
 // Stat implements Spool.
 func (m *Memory) Stat() Stat {

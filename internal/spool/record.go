@@ -55,6 +55,7 @@ const (
 	kindIntend                 // an ID and recipients
 	kindFinish                 // IDs, each with the segment of its accept record
 	kindCopy                   // as kindAccept: a message moved here from an older segment
+	kindRestate                // as kindUpdate: standings moved here, nothing new in them
 	kindEnd
 )
 
@@ -162,6 +163,9 @@ type location struct {
 	start  uint32 // of the header section in the payload
 	head   uint32 // octets of the header section
 	parts  []part
+	// stale are segments that still have an accept record of the message that
+	// counts no more; its end must outlive them too.
+	stale []uint32
 }
 
 type part struct {

@@ -479,7 +479,7 @@ func parseOp(rec *record) (*op, error) {
 	switch rec.kind {
 	case kindAccept, kindCopy:
 		err = o.parseMessage(rec)
-	case kindUpdate:
+	case kindUpdate, kindRestate:
 		o.updates, err = parseUpdates(rec.pos, rec.payload)
 	case kindIntend:
 		o.id, o.recipients, err = parseIntent(rec.pos, rec.payload)

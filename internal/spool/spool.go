@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"time"
 
 	"paquebot/internal/mail"
 )
@@ -104,7 +103,7 @@ type Draft interface {
 
 var (
 	// ErrNotFound: no such message, or it is finished.
-	ErrNotFound = errors.New("spool: no such message")
+	ErrNotFound = mail.ErrNotFound
 	// ErrNotDurable: surely not stored. A 451 to the client.
 	ErrNotDurable = errors.New("spool: not stored")
 	// ErrUnknown: the disk did not say; the message may be there after a
@@ -123,18 +122,10 @@ var (
 
 // Line is where recipients wait for the same thing: a site, on behalf of a
 // tenant, with a priority.
-type Line struct {
-	Site, Tenant string
-	Priority     int
-	FirstDue     time.Time
-}
+type Line = mail.Line
 
 // Entry is one recipient's place in a line.
-type Entry struct {
-	ID        mail.ID
-	Recipient int // index in Envelope.Recipients
-	Due       time.Time
-}
+type Entry = mail.Entry
 
 // Stat is how a spool stands.
 type Stat struct {
