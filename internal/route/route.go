@@ -194,3 +194,23 @@ func (r *Router) isOurs(host string, addrs []netip.Addr) bool {
 	return slices.Contains(r.names, strings.ToLower(host)) ||
 		slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(r.conf.Addrs, a) })
 }
+
+// ByMX reports whether mail for a recipient leaves by MX whoever sends it, so
+// that its domain must exist in our DNS.
+func (r *Router) ByMX(recipient string) bool {
+	if _, ok := r.local(mail.Domain(recipient)); ok {
+		return false
+	}
+	for _, rule := range r.rules {
+		if len(rule.recipient) > 0 && !slices.ContainsFunc(rule.recipient, func(p pattern) bool { return p.matches(recipient) }) {
+			continue
+		}
+		if !rule.byMX {
+			return false
+		}
+		if len(rule.sender) == 0 && len(rule.account) == 0 {
+			return true
+		}
+	}
+	return true
+}

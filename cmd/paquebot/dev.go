@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"paquebot/internal/config"
+	"paquebot/internal/console"
+	"paquebot/internal/event"
+	"paquebot/internal/listen"
+	"paquebot/internal/mail"
+	"paquebot/internal/node"
+)
+
+// DevCmd is the catcher on a laptop: the production engine with a mailbox in
+// front.
+type DevCmd struct {
+	Ports   string `enum:"standard,random" default:"standard" help:"standard: 1025, 1587, 1465, 2525 and 8025. random: free ones, told as JSON on standard output."`
+	Data    string `placeholder:"DIR" help:"Keep mail in DIR; without it all is gone at the end."`
+	Relay   bool   `help:"Deliver for real instead of catching. Mail leaves this machine."`
+	Verbose bool   `short:"v" help:"Show the server's log as well."`
+}
+
+// Help is shown below the usage of the command.
+func (DevCmd) Help() string {
+	return `Examples:
+  paquebot dev                       catch mail; the screen says how to send some
+  paquebot dev --ports random        for test suites that run side by side
+  paquebot dev --data ./mail         keep what is caught
+
+It listens on loopback only, needs no configuration and no root, and fetches
+nothing. Any user and any password are accepted, inside TLS, as in production;
+user "wrong" or password "wrong" is refused.`
+}
+
+// The ports of dev: those of a server with a 1 before them, so that no root is
+// needed.
+const (
+	devMX          = 1025
+	devSubmission  = 1587
+	devSubmissions = 1465
+	devAlternative = 2525
+	devConsole     = 8025
+)
+
+// Run catches mail until Ctrl-C.
+func (c *DevCmd) Run(g *Globals) error {
+	began := time.Now()
+	w := node.System(g.Stderr)
+	dir, cleanUp, err := c.dir()
+	if err != nil {
+		return problem("cannot make a directory for the mail", err, "name another one with --data DIR")
+	}
+	defer cleanUp()
+
+	ca, certs, err := devCertificates(w)
+	if err != nil {
+		return problem("cannot make a certificate", err, "")
+	}
+	page, err := w.Listen(c.address(devConsole))
+	if err != nil {
+		return devFailure(err)
+	}
+	defer page.Close()
+	lines := &devLines{w: g.Stdout}
+	if c.Ports == "random" {
+		lines.w = g.Stderr // standard output holds the JSON and nothing else
+	}
+	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, Relay: c.Relay}, Log: lines}
+	if c.Verbose {
+		opts.Log = nil
+	}
+	n, err := node.Start(context.Background(), w, c.config(dir), opts)
+	if err != nil {
+		return devFailure(err)
+	}
+	ports := console.Ports{
+		MX: tcpPort(n.Addr(mail.RoleMX, 0)), Submission: tcpPort(n.Addr(mail.RoleSubmission, 0)),
+		Submissions: tcpPort(n.Addr(mail.RoleSubmissions, 0)), Alternative: tcpPort(n.Addr(mail.RoleSubmission, 1)),
+	}
+	web := &http.Server{
+		Handler: console.New(console.Config{Version: versionString()}, console.Needs{
+			Store: n.Caught(), CA: ca.PEM, Ports: ports,
+			Ready: func() error { return n.Ready(context.Background()) },
+		}),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	go func() { _ = web.Serve(page) }()
+	if err := c.say(g, lines, ports, tcpPort(page.Addr()), time.Since(began)); err != nil {
+		return err
+	}
+
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	<-signals
+	_ = web.Close() // live views never end by themselves
+	stopWithin(n, 5*time.Second, signals)
+	return nil
+}
+
+func (c *DevCmd) address(port int) string {
+	if c.Ports == "random" {
+		port = 0
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// config is what a laptop needs: the four ports on loopback, all mail to the
+// catch store, limits that no test suite meets by accident.
+func (c *DevCmd) config(dir string) *config.Config {
+	cfg := config.Default()
+	cfg.Hostname = "localhost"
+	cfg.DataDir = dir
+	cfg.Listeners = []config.Listener{
+		{Address: c.address(devMX), Role: string(mail.RoleMX)},
+		{Address: c.address(devSubmission), Role: string(mail.RoleSubmission)},
+		{Address: c.address(devSubmissions), Role: string(mail.RoleSubmissions)},
+		{Address: c.address(devAlternative), Role: string(mail.RoleSubmission)},
+	}
+	if !c.Relay {
+		cfg.Routes = []config.Route{{Via: string(mail.Catch)}}
+	}
+	cfg.Limits.ConnectionsPerIP = 2000
+	cfg.Limits.ConnectionRate = config.Rate{}
+	cfg.Limits.HandshakeRate = config.Rate{}
+	cfg.Metrics.Address, cfg.Console.Address = "", ""
+	return cfg
+}
+
+// dir is where mail is kept: a temporary directory unless named.
+func (c *DevCmd) dir() (dir string, cleanUp func(), err error) {
+	if c.Data != "" {
+		return c.Data, func() {}, os.MkdirAll(c.Data, 0o700)
+	}
+	dir, err = os.MkdirTemp("", "paquebot-dev-")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
+
+func devCertificates(w node.World) (*listen.Authority, *listen.Certs, error) {
+	ca, err := listen.NewAuthority("Paquebot dev, this run only", w.Rand)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := ca.Issue("localhost", "127.0.0.1", "::1")
+	if err != nil {
+		return nil, nil, err
+	}
+	return ca, listen.OwnCerts(cert, event.Discard), nil
+}
+
+func devFailure(err error) error {
+	var b *listen.BindError
+	if errors.As(err, &b) && errors.Is(err, syscall.EADDRINUSE) {
+		return problem("cannot start", err, "stop that program, or let free ports be chosen:\n  paquebot dev --ports random")
+	}
+	return startFailure(err)
+}
+
+func tcpPort(a net.Addr) uint16 {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Port()
+	}
+	return 0
+}
+
+// say prints the start screen: where to look, how to sign in, and lines to
+// paste that work as they are.
+func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web uint16, took time.Duration) error {
+	page := fmt.Sprintf("http://localhost:%d", web)
+	if c.Ports == "random" {
+		err := g.printJSON(map[string]any{
+			"schema": "paquebot.dev/1", "console": page, "ca": page + "/ca.pem",
+			"mx": p.MX, "submission": p.Submission, "submissions": p.Submissions, "alternative": p.Alternative, "http": web,
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(g.Stdout, c.screen(g, p, page))
+	}
+	lines.note("ready in %d ms", took.Milliseconds())
+	return nil
+}
+
+func (c *DevCmd) screen(g *Globals, p console.Ports, page string) string {
+	s := g.page()
+	if c.Relay {
+		s.line("Paquebot %s delivers mail FOR REAL (--relay).", release)
+	} else {
+		s.line("Paquebot %s catches mail. Nothing leaves this machine.", release)
+	}
+	s.line("")
+	s.line("  %-12s %s", "See it", s.paint(bold, page))
+	s.line("  %-12s any user, any password   (the user name becomes the mailbox)", "Sign in as")
+	s.line("  %-12s %s/ca.pem   (own CA, for this run only)", "Trust", page)
+	s.line("")
+	s.line("  %-6s %-6s %-38s %s", "PORT", "LIKE", "WHAT IT IS", "TRY IT")
+	var blocks []console.Snippet
+	for _, n := range console.Snippets(p, page+"/ca.pem") {
+		if len(blocks) > 0 && blocks[len(blocks)-1].Port == n.Port {
+			continue // one for each port is enough here; the page has them all
+		}
+		blocks = append(blocks, n)
+		s.line("  %-6d %-6d %-38s (%d) %s", n.Port, n.Like, n.What, len(blocks), n.Tool)
+	}
+	// What is to be pasted stands on lines of its own, whole.
+	for i, n := range blocks {
+		s.line("")
+		s.line("(%d) port %d, with %s:", i+1, n.Port, n.Tool)
+		s.WriteString(n.Text + "\n")
+	}
+	s.line("")
+	s.line("Ctrl-C ends it.%s", c.farewell())
+	s.line("")
+	return s.String()
+}
+
+func (c *DevCmd) farewell() string {
+	if c.Data == "" {
+		return " What was caught is gone then; --data DIR keeps it."
+	}
+	return ""
+}
+
+// devLines is the terminal's live view: a line for each mail and for each
+// session that failed, with what to change.
+type devLines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (d *devLines) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.w, "%s %s\n", time.Now().Format(time.TimeOnly), oneLine(fmt.Sprintf(format, args...)))
+}
+
+// Emit implements event.Sink.
+func (d *devLines) Emit(e event.Event) {
+	switch e := e.(type) {
+	case event.MessageAccepted:
+		d.note("%s", acceptedLine(e.Envelope))
+	case event.TLSFailed:
+		d.failed(e.Origin, e.Error, e.Advice)
+	case event.CommandRefused:
+		d.failed(e.Origin, strings.TrimSpace(e.Command)+": "+e.Reply.String(), e.Advice)
+	case event.AuthFailed:
+		d.failed(e.Origin, "AUTH: "+e.Reply.String(), "")
+	case event.Attacked:
+		d.failed(e.Origin, e.Kind+" "+e.Detail, "")
+	case event.RecipientSettled:
+		if e.Standing.State == mail.Failed {
+			d.note("%s to %s failed: %s", e.ID, e.Recipient, e.Standing.Last.Reply.String())
+		}
+	case event.SpoolTroubled:
+		d.note("storage: %s: %s", e.Operation, e.Error)
+	}
+}
+
+func (d *devLines) failed(o mail.Origin, what, advice string) {
+	d.note("%d %-8s FAIL %s", o.Local.Port(), dash(o.Account), what)
+	if advice != "" {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		fmt.Fprintf(d.w, "%23s%s\n", "", oneLine(advice))
+	}
+}
+
+func acceptedLine(e *mail.Envelope) string {
+	to := "nobody"
+	if len(e.Recipients) > 0 {
+		to = e.Recipients[0].Address
+		if more := len(e.Recipients) - 1; more > 0 {
+			to += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	from := e.From
+	if from == "" {
+		from = "<>"
+	}
+	tls := "in clear"
+	if e.Origin.TLS != nil {
+		tls = e.Origin.TLS.Version
+	}
+	return fmt.Sprintf("%d %-8s %s > %s  %q  %s  %s", e.Origin.Local.Port(), dash(e.Origin.Account), from, to, e.Subject, devSize(e.Size), tls)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func devSize(n int64) string {
+	if n < 10<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"paquebot/internal/config"
+	"paquebot/internal/node"
+	"paquebot/internal/spool"
+)
+
+// ServeCmd runs the server until it is told to stop.
+type ServeCmd struct{}
+
+// Help is shown below the usage of the command.
+func (ServeCmd) Help() string {
+	return `Examples:
+  paquebot serve                              ports 25, 587, 465 and 2525, configuration in /etc/paquebot/paquebot.toml
+  paquebot serve -c paquebot.toml
+  kill -HUP PID                               reads the configuration again without dropping a session
+
+It logs to standard error, is ready when a line says so (and tells systemd),
+and stops on SIGTERM or Ctrl-C within 30 seconds: sessions finish or hear 421.`
+}
+
+// stopMax is how long sessions and deliveries may take to end (design §3).
+const stopMax = 25 * time.Second
+
+// Run starts the server and waits.
+func (ServeCmd) Run(g *Globals) error {
+	load := func() (*config.Config, []config.Problem) { return config.Load(g.configFile()) }
+	c, problems := load()
+	if len(problems) > 0 {
+		fmt.Fprint(g.Stderr, config.Render(problems))
+	}
+	if config.Failed(problems) {
+		return problem("the configuration has errors", nil, "mend them, then: paquebot config check")
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	n, err := node.Start(ctx, node.System(g.Stderr), c, node.Options{Version: versionString(), Load: load})
+	if err != nil {
+		return startFailure(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.Wait(ctx) }()
+	for {
+		select {
+		case err := <-ended:
+			stopWithin(n, stopMax, signals)
+			return problem("the queue ended", err, "")
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				n.Reload(ctx)
+				continue
+			}
+			cancel()
+			stopWithin(n, stopMax, signals)
+			return nil
+		}
+	}
+}
+
+// stopWithin stops a server; a second signal skips the waiting.
+func stopWithin(n *node.Node, most time.Duration, signals <-chan os.Signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	go func() {
+		for s := range signals {
+			if s != syscall.SIGHUP {
+				cancel()
+				return
+			}
+		}
+	}()
+	n.Stop(ctx)
+}
+
+// startFailure says what to do about a server that did not start.
+func startFailure(err error) error {
+	var advised interface{ Remedy() string }
+	remedy := ""
+	switch {
+	case errors.As(err, &advised):
+		remedy = advised.Remedy()
+	case errors.Is(err, spool.ErrLocked):
+		remedy = "another server uses this data_dir; stop it, or give this one its own"
+	case errors.Is(err, os.ErrPermission):
+		remedy = "run as the user that owns data_dir, or change data_dir in the configuration"
+	}
+	return problem("cannot start", err, remedy)
+}
