@@ -1,4 +1,4 @@
-package deliver
+package deliver_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"paquebot/internal/deliver"
 	"paquebot/internal/dns"
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
@@ -233,10 +234,10 @@ func (s *scene) play(t *testing.T) {
 		pool = nil
 	}
 	var peers sync.WaitGroup
-	d := New(Config{Hostname: "here.example", Roots: pool, Budget: s.budget}, Needs{
+	d := deliver.New(deliver.Config{Hostname: "here.example", Roots: pool, Budget: s.budget}, deliver.Needs{
 		Names: noNames{},
 		Dial:  s.dial(network, cert, &peers),
-		Credential: func(account string) (Credential, bool) {
+		Credential: func(account string) (deliver.Credential, bool) {
 			c := s.cred
 			c.Roots = pool
 			return c, true

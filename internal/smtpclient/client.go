@@ -248,9 +248,13 @@ func (c *Client) reply(stage mail.Stage, wait time.Duration) (smtp.Reply, *Answe
 	return r, nil
 }
 
-func dropped(cause error) smtp.Reply {
+func isTimeout(err error) bool {
 	var timeout net.Error
-	if errors.As(cause, &timeout) && timeout.Timeout() {
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func dropped(cause error) smtp.Reply {
+	if isTimeout(cause) {
 		return smtp.Dropped.WithText("No answer in time").Because(cause)
 	}
 	return smtp.Dropped.Because(cause)
@@ -291,8 +295,7 @@ func (c *Client) Idle() bool {
 	}
 	c.conn.SetReadDeadline(time.Now().Add(glance))
 	_, err := c.br.Peek(1)
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return isTimeout(err)
 }
 
 // reuseAtOnce is how long after its last use a session is taken for granted:

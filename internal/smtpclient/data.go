@@ -162,8 +162,8 @@ func (t *transaction) stopped(err error) *Answer {
 // early looks, when sending failed, for the reply that says why (CLI-28).
 func (t *transaction) early(a *Answer) *Answer {
 	t.sentAll = false
-	if a.Kind != Lost {
-		return a
+	if a.Kind != Lost || isTimeout(a.Reply.Cause) {
+		return a // a peer that takes nothing says nothing (MIS-18)
 	}
 	t.c.limitRead(t.c.opt.Timeouts.Quit)
 	if r, err := smtp.ReadReply(t.c.br, smtp.ReplyLimits{}); err == nil && r.Code/100 >= 4 {
@@ -210,7 +210,7 @@ func (t *transaction) hearEnd(settle func(*Answer)) *Answer {
 		return t.confused(mail.StageDot, r)
 	}
 	done := said(mail.StageDot, r)
-	done.NoDSN = !t.dsn
+	done.NoDSN = !t.dsn && done.Good()
 	if t.chunk && (r.Code == 500 || r.Code == 502) {
 		// MIS-13: the peer does not know BDAT after all, and may take the
 		// content for commands. Nothing more is said on this connection.

@@ -1,8 +1,9 @@
-package smtpclient
+package smtpclient_test
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"paquebot/internal/mail"
 	"paquebot/internal/sim"
+	"paquebot/internal/smtpclient"
 	"paquebot/internal/smtpclient/peertest"
 )
 
@@ -78,15 +80,16 @@ type scene struct {
 	script string
 	want   []string
 	got    []string
-	opt    Options
-	trust  bool // the peer's certificate
-	msg    Message
+	opt    smtpclient.Options
+	trust  bool   // the peer's certificate
+	server string // its name
+	msg    smtpclient.Message
 	times  int
 }
 
 func readScene(t *testing.T, text string) *scene {
-	s := &scene{opt: Options{Ehlo: "here.example"}, times: 1, trust: true}
-	s.msg = Message{From: "a@here.example", Body: mail.Bytes("Subject: x\r\n\r\nhi\r\n")}
+	s := &scene{opt: smtpclient.Options{Ehlo: "here.example"}, times: 1, trust: true, server: "there.example"}
+	s.msg = smtpclient.Message{From: "a@here.example", Body: mail.Bytes("Subject: x\r\n\r\nhi\r\n")}
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if strings.HasPrefix(line, "=> ") {
 			s.want = append(s.want, line)
@@ -134,16 +137,18 @@ func (s *scene) set(t *testing.T, f []string) {
 	case "lmtp":
 		s.opt.LMTP = true
 	case "login":
-		s.opt.Login = &Login{User: f[1], Password: f[2]}
+		s.opt.Login = &smtpclient.Login{User: f[1], Password: f[2]}
 		s.opt.Login.Only = f[3:]
 	case "token":
-		s.opt.Login = &Login{User: "user", Token: func(context.Context) (string, error) { return f[1], nil }}
+		s.opt.Login = &smtpclient.Login{User: "user", Token: func(context.Context) (string, error) { return f[1], nil }}
 	case "nopipelining":
 		s.opt.NoPipelining = true
 	case "nochunking":
 		s.opt.NoChunking = true
 	case "distrust":
 		s.trust = false
+	case "name":
+		s.server = f[1]
 	default:
 		t.Fatal("set", f)
 	}
@@ -207,9 +212,9 @@ func (s *scene) play(t *testing.T) {
 	}
 	defer l.Close()
 	server, pool := peertest.Certificate("there.example")
-	s.opt.TLS = &tls.Config{ServerName: "there.example", RootCAs: pool}
+	s.opt.TLS = &tls.Config{ServerName: s.server, RootCAs: pool}
 	if !s.trust {
-		s.opt.TLS.RootCAs = nil
+		s.opt.TLS.RootCAs = x509.NewCertPool()
 	}
 	if s.opt.Security == mail.Opportunistic || s.opt.Security == "" {
 		s.opt.TLS.InsecureSkipVerify = true
@@ -244,27 +249,38 @@ func (s *scene) play(t *testing.T) {
 }
 
 func (s *scene) converse(t *testing.T, conn net.Conn) (got []string) {
-	c, err := Open(t.Context(), conn, s.opt)
+	start := time.Now()
+	c, err := smtpclient.Open(t.Context(), conn, s.opt)
 	if err != nil {
-		var a Answer
+		var a smtpclient.Answer
 		if !errors.As(err, &a) {
 			t.Fatalf("not an Answer: %v", err)
 		}
-		return []string{"=> open: " + a.words()}
+		return []string{"=> open: " + words(a) + after(start)}
 	}
 	for range s.times {
 		if !c.Usable() {
 			break
 		}
-		for i, a := range c.Send(t.Context(), s.msg) {
-			got = append(got, "=> "+s.msg.Recipients[i].Address+": "+a.words())
+		start = time.Now()
+		answers := c.Send(t.Context(), s.msg)
+		for i, a := range answers {
+			got = append(got, "=> "+s.msg.Recipients[i].Address+": "+words(a)+after(start))
 		}
 	}
 	c.Quit()
 	return got
 }
 
-func (a Answer) words() string {
+// after says how long it took, if it took long.
+func after(start time.Time) string {
+	if took := time.Since(start); took >= time.Second {
+		return " after " + took.String()
+	}
+	return ""
+}
+
+func words(a smtpclient.Answer) string {
 	w := fmt.Sprintf("%v %v %v", a.Kind, a.Stage, a.Reply)
 	for _, f := range []struct {
 		is   bool

@@ -27,6 +27,7 @@ import (
 //	B: n        hear n octets
 //	T:          take a TLS handshake with the certificate given
 //	T: fail     take the ClientHello and hang up
+//	T: refused  take a handshake that the client breaks off
 //	~: 6m       let time pass
 //	X: close    hang up at once
 //	X: reset    hang up with a RST, where the connection can
@@ -127,7 +128,18 @@ func (p *peer) handshake(how string) error {
 		p.conn = &prefixed{p.conn, io.MultiReader(strings.NewReader(string(rest)), p.conn)}
 	}
 	t := tls.Server(p.conn, p.cert)
-	if err := t.Handshake(); err != nil {
+	err := t.Handshake()
+	if how == "refused" {
+		// In TLS 1.3 the server is done before the client has judged it.
+		if err == nil {
+			_, err = t.Read(make([]byte, 1))
+		}
+		if err == nil {
+			return errors.New("the client was content")
+		}
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	p.conn, p.br = t, bufio.NewReader(t)
