@@ -24,6 +24,7 @@ var (
 type Address struct {
 	Local  string // with its quotes if it had them
 	Domain string // as written; brackets and all when it is an address literal; "" for <postmaster>
+	text   string // both, where the parser found them side by side; spares String a copy
 }
 
 // IsNull reports the null path.
@@ -31,8 +32,11 @@ func (a Address) IsNull() bool { return a.Local == "" && a.Domain == "" }
 
 // String returns the address without angle brackets.
 func (a Address) String() string {
-	if a.Domain == "" {
+	switch {
+	case a.Domain == "":
 		return a.Local
+	case len(a.text) == len(a.Local)+1+len(a.Domain): // else somebody changed a part
+		return a.text
 	}
 	return a.Local + "@" + a.Domain
 }
@@ -160,6 +164,7 @@ func cutMailbox(s string, utf8ok bool) (a Address, rest string, err error) {
 		n = len(rest)
 	}
 	a.Domain, rest = rest[:n], rest[n:]
+	a.text = s[:len(a.Local)+1+n]
 	return a, rest, checkDomain(a.Domain, utf8ok)
 }
 

@@ -128,11 +128,11 @@ func cutParam(s string) (word, rest string, err error) {
 }
 
 func (p *MailParams) set(name, value string, hasValue bool, allowed ParamSet) error {
-	row, known := mailParam(name)
-	if !known || allowed&row.needs == 0 {
+	needs, flag, known := mailParam(name)
+	if !known || allowed&needs == 0 {
 		return noParam(name)
 	}
-	if hasValue == row.flag || !row.set(p, value) {
+	if hasValue == flag || !p.setValue(name, value) {
 		return badValue(name)
 	}
 	if p.Body == "BINARYMIME" && allowed&ParamBinary == 0 {
@@ -141,39 +141,59 @@ func (p *MailParams) set(name, value string, hasValue bool, allowed ParamSet) er
 	return nil
 }
 
-type paramRow struct {
-	needs ParamSet
-	flag  bool // takes no value
-	set   func(p *MailParams, value string) bool
-}
-
-// mailParam is the table of the parameters of MAIL.
-func mailParam(name string) (paramRow, bool) {
+// mailParam is the table of the parameters of MAIL: the extension each needs,
+// and whether it is a flag, which takes no value.
+func mailParam(name string) (needs ParamSet, flag, known bool) {
 	switch name {
 	case "SIZE":
-		return paramRow{ParamSize, false, (*MailParams).setSize}, true
+		return ParamSize, false, true
 	case "BODY":
-		return paramRow{ParamBody, false, (*MailParams).setBody}, true
+		return ParamBody, false, true
 	case "SMTPUTF8":
-		return paramRow{ParamUTF8, true, func(p *MailParams, _ string) bool { p.UTF8 = true; return true }}, true
-	case "RET":
-		return paramRow{ParamDSN, false, (*MailParams).setReturn}, true
-	case "ENVID":
-		return paramRow{ParamDSN, false, (*MailParams).setEnvelopeID}, true
+		return ParamUTF8, true, true
+	case "RET", "ENVID":
+		return ParamDSN, false, true
 	case "AUTH":
-		return paramRow{ParamAuth, false, (*MailParams).setAuth}, true
+		return ParamAuth, false, true
 	case "BY":
-		return paramRow{ParamBy, false, (*MailParams).setBy}, true
-	case "HOLDFOR":
-		return paramRow{ParamHold, false, (*MailParams).setHoldFor}, true
-	case "HOLDUNTIL":
-		return paramRow{ParamHold, false, (*MailParams).setHoldUntil}, true
+		return ParamBy, false, true
+	case "HOLDFOR", "HOLDUNTIL":
+		return ParamHold, false, true
 	case "MT-PRIORITY":
-		return paramRow{ParamPriority, false, (*MailParams).setPriority}, true
+		return ParamPriority, false, true
 	case "REQUIRETLS":
-		return paramRow{ParamRequireTLS, true, func(p *MailParams, _ string) bool { p.RequireTLS = true; return true }}, true
+		return ParamRequireTLS, true, true
 	}
-	return paramRow{}, false
+	return 0, false, false
+}
+
+// setValue reports whether the value is one.
+func (p *MailParams) setValue(name, value string) bool {
+	switch name {
+	case "SIZE":
+		return p.setSize(value)
+	case "BODY":
+		return p.setBody(value)
+	case "SMTPUTF8":
+		p.UTF8 = true
+	case "RET":
+		return p.setReturn(value)
+	case "ENVID":
+		return p.setEnvelopeID(value)
+	case "AUTH":
+		return p.setAuth(value)
+	case "BY":
+		return p.setBy(value)
+	case "HOLDFOR":
+		return p.setHoldFor(value)
+	case "HOLDUNTIL":
+		return p.setHoldUntil(value)
+	case "MT-PRIORITY":
+		return p.setPriority(value)
+	case "REQUIRETLS":
+		p.RequireTLS = true
+	}
+	return true
 }
 
 func (p *MailParams) setSize(v string) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Enhanced is an enhanced status code, class.subject.detail (RFC 3463). The
@@ -20,7 +21,17 @@ func (e Enhanced) String() string {
 	if e.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("%d.%d.%d", e.Class, e.Subject, e.Detail)
+	return string(e.Append(nil))
+}
+
+// Append appends what String returns.
+func (e Enhanced) Append(b []byte) []byte {
+	if e.IsZero() {
+		return b
+	}
+	b = append(strconv.AppendUint(b, uint64(e.Class), 10), '.')
+	b = append(strconv.AppendUint(b, uint64(e.Subject), 10), '.')
+	return strconv.AppendUint(b, uint64(e.Detail), 10)
 }
 
 // MarshalText makes an Enhanced a plain string in JSON.
@@ -130,44 +141,54 @@ func (r Reply) String() string {
 // same code and the same enhanced code, "-" on all but the last (RFC 5321
 // §4.2.1, RFC 2034 §4; SRV-37, SRV-38), each line within 512 octets.
 func (r Reply) AppendWire(b []byte) []byte {
-	head := strconv.Itoa(r.Code)
-	enh := ""
-	if !r.Enhanced.IsZero() {
-		enh = r.Enhanced.String() + " "
-	}
-	room := replyLineMax - len(head) - 1 - len(enh) - 2
-	lines := wrapLines(r.Text, room)
-	for i, l := range lines {
-		b = append(b, head...)
-		if i < len(lines)-1 {
-			b = append(b, '-')
-		} else {
-			b = append(b, ' ')
+	line, rest, more := strings.Cut(r.Text, "\n")
+	for {
+		var piece string
+		piece, line = cutReplyLine(line, replyLineMax-len("250 5.123.123 \r\n"))
+		if line == "" && more {
+			line, rest, more = strings.Cut(rest, "\n")
+			b = r.appendLine(b, '-', piece)
+			continue
 		}
-		b = append(b, enh...)
-		b = append(b, l...)
-		b = append(b, '\r', '\n')
+		if line == "" {
+			return r.appendLine(b, ' ', piece)
+		}
+		b = r.appendLine(b, '-', piece)
 	}
-	return b
 }
 
 // replyLineMax is the longest reply line including CRLF (RFC 5321 §4.5.3.1.5).
 const replyLineMax = 512
 
-func wrapLines(text string, room int) []string {
-	var lines []string
-	for l := range strings.SplitSeq(text, "\n") {
-		for len(l) > room {
-			cut := strings.LastIndexByte(l[:room], ' ')
-			if cut <= 0 {
-				cut = room
-			}
-			lines = append(lines, l[:cut])
-			l = strings.TrimLeft(l[cut:], " ")
-		}
-		lines = append(lines, l)
+// cutReplyLine takes what fits on a line, at a space where there is one, never
+// within a character (TRAP-31).
+func cutReplyLine(line string, room int) (piece, rest string) {
+	if len(line) <= room {
+		return line, ""
 	}
-	return lines
+	cut := strings.LastIndexByte(line[:room], ' ')
+	if cut <= 0 {
+		cut = room
+		for cut > room-utf8.UTFMax && !utf8.RuneStart(line[cut]) {
+			cut--
+		}
+	}
+	return line[:cut], strings.TrimLeft(line[cut:], " ")
+}
+
+func (r Reply) appendLine(b []byte, sep byte, text string) []byte {
+	b = append(strconv.AppendInt(b, int64(r.Code), 10), sep)
+	if !r.Enhanced.IsZero() {
+		b = append(r.Enhanced.Append(b), ' ')
+	}
+	for i := range len(text) {
+		if text[i] == '\r' { // whoever wrote the text: a reply is a line
+			b = append(b, ' ')
+			continue
+		}
+		b = append(b, text[i])
+	}
+	return append(b, '\r', '\n')
 }
 
 // AsReply turns any error into the Reply a peer may hear. An error that is not

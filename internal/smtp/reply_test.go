@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // SRV-37, SRV-38: one code on every line, the enhanced code repeated, "-" on
@@ -91,5 +92,24 @@ func TestPrintable(t *testing.T) {
 	}
 	if got := Printable("\xff\xfe"); got != "??" {
 		t.Errorf("%q", got)
+	}
+}
+
+// The replies of the normal course cost nothing but their octets.
+func TestAppendWireDoesNotAllocate(t *testing.T) {
+	b := make([]byte, 0, 256)
+	if n := testing.AllocsPerRun(100, func() { RelayDeny.AppendWire(b) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TRAP-31: a long line is not cut within a character; a CR in a text makes no
+// line.
+func TestReplyTextStaysWhole(t *testing.T) {
+	wire := string(Reply{Code: 550, Text: strings.Repeat("x", 300) + strings.Repeat("ü", 300) + "\rEHLO"}.AppendWire(nil))
+	for l := range strings.SplitSeq(strings.TrimSuffix(wire, "\r\n"), "\r\n") {
+		if !utf8.ValidString(l) || strings.ContainsAny(l, "\r\n") {
+			t.Errorf("%q", l)
+		}
 	}
 }
