@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"paquebot/internal/mail"
 	"paquebot/internal/smtp"
 )
 
 // deliveryStatus writes the part that programs read (RFC 3464 §2, DSN-4).
-func (n Notice) deliveryStatus(utf8 bool) []byte {
+func (n Notice) deliveryStatus(global bool) []byte {
 	var b bytes.Buffer
 	field := func(name, value string) { b.WriteString(fold(name + ": " + value)) }
 	field("Reporting-MTA", "dns; "+n.Hostname)
@@ -23,16 +24,16 @@ func (n Notice) deliveryStatus(utf8 bool) []byte {
 	for _, r := range n.Recipients {
 		b.WriteString("\r\n")
 		if r.Original != "" {
-			field("Original-Recipient", original(r.Original, utf8))
+			field("Original-Recipient", original(r.Original, global))
 		}
-		field("Final-Recipient", address(r.Address, utf8))
+		field("Final-Recipient", address(r.Address, global))
 		field("Action", string(r.Action))
 		field("Status", Status(r.Action, r.Last).String())
 		if o := r.Last; spoke(o) && r.Action != Expanded {
 			if o.Host != "" {
 				field("Remote-MTA", "dns; "+ascii(o.Host))
 			}
-			field("Diagnostic-Code", "smtp; "+diagnostic(o.Reply, utf8))
+			field("Diagnostic-Code", "smtp; "+diagnostic(o.Reply, global))
 		}
 		if !r.Last.At.IsZero() && r.Action != Expanded {
 			field("Last-Attempt-Date", r.Last.At.Format(dateLayout))
@@ -49,23 +50,23 @@ func spoke(o mail.Outcome) bool { return o.Result != mail.Untried && !o.Ours && 
 
 // address is a final recipient's typed form. One that is not ASCII is written
 // as it is in an internationalised report, else in the \x{} form (RFC 6533 §3).
-func address(a string, utf8 bool) string {
+func address(a string, global bool) string {
 	switch {
 	case isASCII(a):
 		return "rfc822; " + printable(a)
-	case utf8:
+	case global:
 		return "utf-8; " + printable(a)
 	}
 	return "utf-8; " + xtext(a)
 }
 
 // original writes an ORCPT "type;address" as given, in ASCII forms if need be.
-func original(orcpt string, utf8 bool) string {
+func original(orcpt string, global bool) string {
 	kind, a, ok := strings.Cut(orcpt, ";")
 	if !ok {
 		kind, a = "rfc822", orcpt
 	}
-	if !isASCII(a) && !utf8 {
+	if !isASCII(a) && !global {
 		return "utf-8;" + xtext(a)
 	}
 	return printable(kind) + ";" + printable(a)
@@ -87,9 +88,9 @@ func xtext(s string) string {
 
 // diagnostic is the peer's reply with all its lines (DSN-4), each with its code
 // as it was on the wire.
-func diagnostic(r smtp.Reply, utf8 bool) string {
+func diagnostic(r smtp.Reply, global bool) string {
 	clean := ascii
-	if utf8 {
+	if global {
 		clean = printable
 	}
 	lines := strings.Split(r.Text, "\n")
@@ -136,33 +137,34 @@ const (
 
 // fold ends a field with CRLF and breaks its lines at spaces.
 func fold(field string) string {
-	var b strings.Builder
-	for i, line := range strings.Split(field, "\r\n") {
-		if i > 0 {
-			b.WriteString("\r\n")
-		}
-		for len(line) > foldAt {
-			cut := strings.LastIndexByte(line[:foldAt], ' ')
-			if cut <= len(line)-len(strings.TrimLeft(line, " ")) || strings.HasSuffix(line[:cut], ":") {
-				cut = strings.IndexByte(strings.TrimLeft(line[min(foldAt, len(line)):], " "), ' ')
-				if cut < 0 {
-					break
-				}
-				cut += foldAt
+	var out []string
+	for line := range strings.SplitSeq(field, "\r\n") {
+		words := strings.Split(line, " ")
+		current := words[0]
+		for _, w := range words[1:] {
+			if len(current)+1+len(w) > foldAt && w != "" && strings.TrimSpace(current) != "" && !strings.HasSuffix(current, ":") {
+				out = append(out, broken(current, "\r\n "))
+				current = ""
 			}
-			if strings.TrimSpace(line[cut:]) == "" || strings.TrimSpace(line[:cut]) == "" {
-				break
-			}
-			b.WriteString(line[:cut] + "\r\n")
-			line = " " + strings.TrimLeft(line[cut:], " ")
+			current += " " + w
 		}
-		for len(line) > lineMax {
-			b.WriteString(line[:lineMax] + "\r\n ")
-			line = line[lineMax:]
-		}
-		b.WriteString(line)
+		out = append(out, broken(current, "\r\n "))
 	}
-	return b.String() + "\r\n"
+	return strings.Join(out, "\r\n") + "\r\n"
+}
+
+// broken breaks a line that is longer than any line may be, between characters.
+func broken(line, with string) string {
+	var b strings.Builder
+	for len(line) > lineMax {
+		cut := lineMax - len(with)
+		for cut > 1 && !utf8.RuneStart(line[cut]) {
+			cut--
+		}
+		b.WriteString(line[:cut] + with)
+		line = line[cut:]
+	}
+	return b.String() + line
 }
 
 // Status is the status code of a recipient (DSN-5, DSN-9): the peer's enhanced

@@ -38,8 +38,12 @@ func (n Notice) text(utf8 bool) (content []byte, encoding string) {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nThe parts that follow are for programs, and what your message began with.\nYour message is known here as %s.\n", n.Envelope.ID)
-	crlf := []byte(strings.ReplaceAll(b.String(), "\n", "\r\n"))
+	fmt.Fprintf(&b, "\nWhat follows is for programs, and then your message or its header.\nYour message is known here as %s.\n", n.Envelope.ID)
+	var lines []string
+	for l := range strings.SplitSeq(b.String(), "\n") {
+		lines = append(lines, broken(l, "\r\n    "))
+	}
+	crlf := []byte(strings.Join(lines, "\r\n"))
 	switch {
 	case cteOf(crlf) == "7bit":
 		return crlf, "7bit"
