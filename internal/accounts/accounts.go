@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,11 @@ type Config struct {
 	// password, is not offered then.
 	AnyPassword bool
 
+	// Mechanisms to offer, where they can be used at all; nil: all.
+	Mechanisms []string
+	// ClearText offers PLAIN and LOGIN without TLS too. For development only.
+	ClearText bool
+
 	NoSCRAM    bool // keep no SCRAM keys and offer no SCRAM
 	Iterations int  // of SCRAM keys made here; 0: 15000 (AUTH-7)
 	Cost       Cost // of password hashes made here; zero: DefaultCost
@@ -42,8 +49,9 @@ type Config struct {
 	// all users, and a user over all addresses (from which addresses that
 	// logged in as that user lately stay exempt). 0: 20, 100, 200 (ABU-7).
 	FailuresPair, FailuresAddress, FailuresUser int
-	// Tarpit delays the answer to a first failure; each further one doubles
-	// that, up to five times (AUTH-14). 0: 1 s, negative: none.
+	// Tarpit delays the answer to an address's first failure as a user; each
+	// further one doubles that, up to five times (AUTH-14). 0: none, since the
+	// session slows failures down as well, but forgets when it ends.
 	Tarpit time.Duration
 
 	Limits Limits // of accounts that have none of their own, field by field
@@ -70,7 +78,6 @@ func (c Config) withDefaults() Config {
 	def(&c.FailuresUser, 200)
 	wait(&c.Wait, 5*time.Second)
 	wait(&c.Remember, 5*time.Minute)
-	wait(&c.Tarpit, time.Second)
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
@@ -180,6 +187,11 @@ func (s *settings) check() error {
 	// SCRAM is therefore offered only when nobody's password is known to
 	// argon2id alone.
 	s.scram = !s.NoSCRAM && !s.AnyPassword
+	for _, m := range s.Mechanisms {
+		if !slices.Contains(allMechanisms(), strings.ToUpper(m)) {
+			return fmt.Errorf("%q is no SASL mechanism of ours (%s)", m, strings.Join(allMechanisms(), ", "))
+		}
+	}
 	for _, e := range s.declared {
 		if e.Password && !e.SCRAM {
 			s.scram = false

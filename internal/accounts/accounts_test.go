@@ -87,9 +87,6 @@ func open(t *testing.T, c Config, n Needs) *Accounts {
 	if c.Iterations == 0 {
 		c.Iterations = iterationsMin
 	}
-	if c.Tarpit == 0 {
-		c.Tarpit = -1
-	}
 	a, err := Open(c, n)
 	if err != nil {
 		t.Fatal(err)

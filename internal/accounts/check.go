@@ -53,6 +53,16 @@ func (a *Accounts) login(ctx context.Context, from netip.Addr, user, password st
 	return e, a.admit(ctx, e, user, from)
 }
 
+// Login checks a user name and password as PLAIN does, for the doors that are
+// not SMTP, and returns the account. The error is a Reply.
+func (a *Accounts) Login(ctx context.Context, from netip.Addr, user, password string) (account string, err error) {
+	e, err := a.login(ctx, from, user, password)
+	if err != nil {
+		return "", err
+	}
+	return e.Name, nil
+}
+
 // anybody is the account of a developer's laptop (Config.AnyPassword).
 func anybody(user, password string) (*entry, error) {
 	if user == "wrong" || password == "wrong" {

@@ -5,10 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"paquebot/internal/smtp"
 )
 
 // AuthSession is what a mechanism may know of the session.
@@ -47,13 +46,35 @@ const (
 // octets, which decode to this.
 const responseMax = 12288 / 4 * 3
 
+func allMechanisms() []string {
+	return []string{mechPlain, mechLogin, mechScram, mechScramPlus, mechOAuthBearer, mechXOAuth2, mechExternal}
+}
+
 // Mechanisms are what to advertise on this connection, in order; none in clear
 // (AUTH-1). Standards §3.8 has the order.
 func (a *Accounts) Mechanisms(state *tls.ConnectionState) []string {
+	set := a.current.Load()
+	list := a.usable(set, state)
+	if set.Mechanisms == nil {
+		return list
+	}
+	return slices.DeleteFunc(list, func(m string) bool {
+		return !slices.ContainsFunc(set.Mechanisms, func(w string) bool { return strings.EqualFold(w, m) })
+	})
+}
+
+// offers reports whether a mechanism is advertised on this connection.
+func (a *Accounts) offers(state *tls.ConnectionState, mech string) bool {
+	return slices.Contains(a.Mechanisms(state), mech)
+}
+
+func (a *Accounts) usable(set *settings, state *tls.ConnectionState) []string {
 	if state == nil {
+		if set.ClearText {
+			return []string{mechPlain, mechLogin}
+		}
 		return nil
 	}
-	set := a.current.Load()
 	list := []string{mechPlain, mechLogin}
 	if set.scram {
 		list = append(list, mechScram)
@@ -73,15 +94,12 @@ func (a *Accounts) Mechanisms(state *tls.ConnectionState) []string {
 // Begin starts an exchange. The error is a Reply: 538 in clear, 504 for a
 // mechanism that Mechanisms does not list (AUTH-3).
 func (a *Accounts) Begin(mech string, s AuthSession) (Exchange, error) {
-	if s.TLS == nil {
-		return nil, clearReply
-	}
 	mech = strings.ToUpper(mech)
-	offered := false
-	for _, m := range a.Mechanisms(s.TLS) {
-		offered = offered || m == mech
-	}
-	if !offered {
+	switch {
+	case a.offers(s.TLS, mech):
+	case s.TLS == nil && slices.Contains(allMechanisms(), mech):
+		return nil, clearReply
+	default:
 		return nil, unknownReply
 	}
 	who := identity{accounts: a, session: s}
@@ -186,9 +204,3 @@ func (x *loginExchange) Next(ctx context.Context, response []byte) ([]byte, bool
 	x.account = e.Name
 	return nil, true, nil
 }
-
-var (
-	_ Exchange = (*plain)(nil)
-	_ Exchange = (*loginExchange)(nil)
-	_ error    = smtp.Reply{}
-)

@@ -66,7 +66,7 @@ func (x *scramExchange) first(ctx context.Context, message string) ([]byte, bool
 	if bound && !ok {
 		return nil, false, smtp.BadLogin.Because(errBinding)
 	}
-	if flag == "y" && x.accounts.canBind(x.session.TLS) {
+	if flag == "y" && x.accounts.offers(x.session.TLS, mechScramPlus) {
 		return nil, false, x.accounts.failed(ctx, "", x.session.Client, errDowngrade) // AUTH-8
 	}
 	server, err := scram.SHA256.NewServer(x.lookup)
@@ -175,7 +175,7 @@ func (a *Accounts) fakeSCRAM(user string) scram.StoredCredentials {
 	}
 }
 
-// canBind reports whether -PLUS can be had on this connection (AUTH-8).
+// canBind reports that -PLUS can be had on this connection (AUTH-8).
 func (a *Accounts) canBind(state *tls.ConnectionState) bool {
 	_, exporter := a.binding(state, string(scram.ChannelBindingTLSExporter))
 	_, endPoint := a.binding(state, string(scram.ChannelBindingTLSServerEndpoint))

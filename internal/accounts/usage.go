@@ -212,6 +212,11 @@ func (e overLimit) Error() string { return fmt.Sprintf("limit of the account: %s
 // Rule is what an event calls the limit (event.CommandRefused.Rule).
 func (e overLimit) Rule() string { return "rate:account-" + e.rule }
 
+// Advice is what would help.
+func (e overLimit) Advice() string {
+	return "raise the account's limit, or spread the messages over time"
+}
+
 var (
 	// tooManyForever: no later try of this message can fit the limit.
 	tooManyForever = smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{Class: 5, Subject: 5, Detail: 3}, Text: "Too many recipients for this account"}

@@ -556,3 +556,73 @@ func TestDomainsThatAreWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestAliasFiles(t *testing.T) {
+	got, err := ParseAliases(strings.NewReader("# who is who\n\nsales: anna, bob,\n\tcarol@elsewhere.example # new\ninfo : \"odd one\"\nsales:dora\npostmaster@example.org: anna\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "map[info:[\"odd one\"] postmaster@example.org:[anna] sales:[anna bob carol@elsewhere.example dora]]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+	for _, bad := range []string{"sales", "sales anna", ": anna", " anna", "x: |/bin/sh", "x: /var/mail/x", "x: :include:/etc/list", "x: a b", "a b: x", "x: a@b@c", strings.Repeat("x", aliasLineMax+1)} {
+		if got, err := ParseAliases(strings.NewReader(bad)); err == nil {
+			t.Errorf("took %.40q as %v", bad, got)
+		}
+	}
+}
+
+func FuzzAliases(f *testing.F) {
+	f.Add("sales: anna, bob\n\tcarol@elsewhere.example # new\n")
+	f.Add("loop: pool\npool: loop\nx: x, y\n")
+	f.Add("a: a+b\na+b: a\n\"a\": a@example.org\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		table, err := ParseAliases(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		p, err := New(Config{Domains: []Domain{{Name: "example.org", Aliases: table}}}, Needs{})
+		if err != nil {
+			return
+		}
+		for from := range table {
+			to := mail.Local(from) + "@example.org"
+			list, err := p.Rcpt(context.Background(), mail.Origin{Role: mail.RoleMX, Account: "a"}, "", to)
+			if err == nil && len(list) == 0 {
+				t.Errorf("%q opens to nobody", to)
+			}
+			if err != nil && smtp.AsReply(err).Code == 451 {
+				t.Errorf("%q: %v", to, err)
+			}
+		}
+	})
+}
+
+// Whatever a stranger writes, what he gets served is of a domain of ours
+// (REL-1), unless an alias of ours leads elsewhere.
+func FuzzStranger(f *testing.F) {
+	for _, to := range []string{"anna@example.org", "a%b@example.org", "postmaster", "postmaster@[203.0.113.25]", "@example.org:a@b", "info@example.org", "x@any.example", "x@catch.example"} {
+		f.Add(to)
+	}
+	c, n := world()
+	n.Accounts, n.Verifier = nil, nil
+	p, err := New(c, n)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, to string) {
+		list, err := p.Rcpt(context.Background(), stranger, "", to)
+		if err != nil {
+			return
+		}
+		for _, r := range list {
+			if p.find(mail.Domain(r.Address)) == nil && !strings.HasSuffix(r.Address, "@elsewhere.example") {
+				t.Errorf("%q is served as %q", to, r.Address)
+			}
+			if r.Alias == "" && r.Address != to && !strings.HasPrefix(r.Address, "postmaster@") {
+				t.Errorf("%q became %q", to, r.Address)
+			}
+		}
+	})
+}
