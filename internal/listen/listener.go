@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -217,4 +218,24 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Share returns a second handle of the listening socket: closing one leaves
+// the other listening, with the connections that wait to be accepted. A reload
+// hands the port on in this way.
+func (l *Listener) Share() (net.Listener, error) {
+	type filer interface{ File() (*os.File, error) }
+	s, ok := l.socket.(filer)
+	if !ok {
+		return nil, errors.New("this socket cannot be shared")
+	}
+	if u, ok := l.socket.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the name belongs to the new handle too
+	}
+	f, err := s.File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return net.FileListener(f)
 }
