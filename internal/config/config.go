@@ -51,6 +51,7 @@ type Listener struct {
 	InsecureAuth   bool           `toml:"insecure_auth"`
 	AnyPort        bool           `toml:"any_port"`
 	ShowClient     bool           `toml:"show_client"`
+	Extensions     []string       `toml:"extensions"` // binarymime, deliverby, futurerelease, mt-priority
 }
 
 // Domain is a domain whose mail is for us.

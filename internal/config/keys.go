@@ -69,6 +69,8 @@ var keys = []Key{
 		Doc: "Allow a role on another role's standard port, such as submission on 25. Each standard port has one job that the other side relies on; say this only when you know who connects."},
 	{Path: "listener.show_client", Default: `false`, Example: `true`,
 		Doc: "Name the submitting client's address in the Received field. Submission listeners leave it out, and keep it in the log; mx listeners always name it."},
+	{Path: "listener.extensions", Default: `[]`, Example: `["futurerelease", "deliverby", "mt-priority"]`, Values: "binarymime|deliverby|futurerelease|mt-priority",
+		Doc: "SMTP extensions that are off unless asked for: binarymime (content of any octets, by BDAT), deliverby (a deadline by the sender), futurerelease (hold until a time; submission only), mt-priority (-9 to 9)."},
 
 	{Path: "domain", Doc: "A domain whose mail is for us: port 25 accepts it, and it is handed over as `deliver` says. Repeat the table for more domains. Mail for other domains is relayed only for those who authenticate or are trusted.",
 		Example: "name = \"example.org\"\ndeliver = \"lmtp://127.0.0.1:24\""},

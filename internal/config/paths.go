@@ -8,14 +8,11 @@ import "path/filepath"
 // SpoolDir is the spool's folder.
 func SpoolDir(dataDir string) string { return filepath.Join(dataDir, "spool") }
 
-// AccountsDir is the folder of the accounts' tables (durable).
-func AccountsDir(dataDir string) string { return filepath.Join(dataDir, "accounts") }
+// TablesDir is the folder of the durable tables: accounts, rules.
+func TablesDir(dataDir string) string { return filepath.Join(dataDir, "tables") }
 
 // HistoryDir is the folder of the history (unsynced).
 func HistoryDir(dataDir string) string { return filepath.Join(dataDir, "history") }
 
-// Names of tables in AccountsDir.
-const (
-	AccountsTable = "accounts"
-	UsageTable    = "usage"
-)
+// AccountsTable is the table of TablesDir that holds the accounts.
+const AccountsTable = "accounts"

@@ -253,11 +253,12 @@ type Value struct {
 // Values lists every key that has a value, as Show does.
 func Values(c *Config) []Value {
 	var out []Value
+	four := reflect.DeepEqual(c.Listeners, Default().Listeners)
 	for _, e := range flatten(c) {
 		if e.empty {
 			continue
 		}
-		out = append(out, Value{e.path, e.shown(), isDefault(e)})
+		out = append(out, Value{e.path, e.shown(), isDefault(e) || four && strings.HasPrefix(e.path, "listener[")})
 	}
 	return out
 }
