@@ -129,6 +129,9 @@ func (c *DevCmd) config(dir string) *config.Config {
 		{Address: c.address(devSubmissions), Role: string(mail.RoleSubmissions)},
 		{Address: c.address(devAlternative), Role: string(mail.RoleSubmission)},
 	}
+	for i := range cfg.Listeners { // what a program can use it should be able to try
+		cfg.Listeners[i].Extensions = []string{"binarymime", "deliverby", "futurerelease", "mt-priority"}
+	}
 	if !c.Relay {
 		cfg.Routes = []config.Route{{Via: string(mail.Catch)}}
 	}

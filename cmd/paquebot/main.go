@@ -21,7 +21,7 @@ type CLI struct {
 	Trace   TraceCmd   `cmd:"" group:"operate" help:"The whole life of one message."`
 	Account AccountCmd `cmd:"" group:"operate" help:"Who may submit mail."`
 	Config  ConfigCmd  `cmd:"" group:"operate" help:"Check, show and explain the configuration."`
-	// Spool   SpoolCmd   `cmd:"" group:"operate" help:"Check, rebuild or export a stopped server's mail."`
+	Spool   SpoolCmd   `cmd:"" group:"operate" help:"Check, rebuild or export a stopped server's mail."`
 
 	Sendmail   SendmailCmd   `cmd:"" group:"tools" help:"/usr/sbin/sendmail for programs that expect one."`
 	Completion CompletionCmd `cmd:"" group:"tools" help:"Make a shell complete commands and flags."`

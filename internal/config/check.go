@@ -37,8 +37,11 @@ func (c *Config) checkAllowed(r *report) {
 		if !ok || k.Values == "" || e.empty {
 			continue
 		}
-		got, _ := strconv.Unquote(e.value)
-		if allowed := strings.Split(k.Values, "|"); !slices.Contains(allowed, got) {
+		allowed := strings.Split(k.Values, "|")
+		for _, got := range words(e.value) {
+			if slices.Contains(allowed, got) {
+				continue
+			}
 			remedy := "one of: " + strings.Join(allowed, ", ")
 			if n := Nearest(got, allowed); n != "" {
 				remedy = "Did you mean " + strconv.Quote(n) + "? " + remedy
@@ -46,6 +49,22 @@ func (c *Config) checkAllowed(r *report) {
 			r.faultDo(e.path, remedy, "%s cannot be %q", keyName(e.path), got)
 		}
 	}
+}
+
+// words are the strings of a value written as TOML: one, or a list's. None of
+// the words that are allowed anywhere holds a quotation mark.
+func words(value string) []string {
+	if !strings.HasPrefix(value, "[") {
+		one, _ := strconv.Unquote(value)
+		return []string{one}
+	}
+	var all []string
+	for i, part := range strings.Split(value, `"`) {
+		if i%2 == 1 {
+			all = append(all, part)
+		}
+	}
+	return all
 }
 
 func (c *Config) checkNames(r *report) {

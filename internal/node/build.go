@@ -84,12 +84,18 @@ func sessionConfig(c *config.Config, l config.Listener, t *tls.Config) smtpserve
 		s.TLSRequired = true
 	}
 	s.HideClient = s.HideClient && !l.ShowClient
-	// The three extensions that time a message are for those we know.
-	if s.Role.IsSubmission() {
-		s.DeliverBy, s.MTPriority = true, true
-		s.FutureMax = futureMax
+	for _, x := range l.Extensions {
+		switch x {
+		case "binarymime":
+			s.BinaryMIME = true
+		case "deliverby":
+			s.DeliverBy = true
+		case "mt-priority":
+			s.MTPriority = true
+		case "futurerelease":
+			s.FutureMax = futureMax
+		}
 	}
-	s.BinaryMIME = true
 	// REQUIRETLS needs verified next hops (DANE or MTA-STS), which this version
 	// cannot give: it is not offered rather than promised in vain.
 	s.RequireTLS = false
