@@ -35,8 +35,8 @@ func (a Address) String() string {
 	switch {
 	case a.Domain == "":
 		return a.Local
-	case len(a.text) == len(a.Local)+1+len(a.Domain): // else somebody changed a part
-		return a.text
+	case len(a.text) == len(a.Local)+1+len(a.Domain) && strings.HasPrefix(a.text, a.Local) && strings.HasSuffix(a.text, a.Domain):
+		return a.text // else somebody has changed a part
 	}
 	return a.Local + "@" + a.Domain
 }

@@ -84,6 +84,10 @@ func TestAddress(t *testing.T) {
 	if u.NeedsUTF8() || u.IsASCII() { // EXT-8
 		t.Error("only the domain needs A-labels")
 	}
+	a.Domain = "eX.example"
+	if a.String() != `"Post\master"@eX.example` {
+		t.Errorf("a changed part is not seen: %s", a)
+	}
 	if !(Address{}).IsNull() || (Address{Local: "postmaster"}).IsNull() {
 		t.Error("null path")
 	}

@@ -16,12 +16,8 @@ import (
 // them, and the result must fit in a bigBuffer.
 const decodeMost = bufferSize/2 - 8
 
-// headBuffer holds a header section while it comes; most fit in its first
-// array.
-type headBuffer struct {
-	b     []byte
-	first [8 << 10]byte
-}
+// headFirst is the room for a header section that most fit in, in octets.
+const headFirst = 8 << 10
 
 // content is a message on its way from the wire into a draft: the header
 // section is kept, so that it can be repaired, the body is passed on.
@@ -34,37 +30,37 @@ type content struct {
 	dots   smtp.DotDecoder
 	ends   smtp.LineEnds
 	out    *bigBuffer // what was decoded last
-	head   *headBuffer
-	seen   int  // octets of head known to hold no end of header
-	body   bool // the header is complete
+	head   []byte     // the header section, as far as it has come
+	seen   int        // octets of head known to hold no end of header
+	body   bool       // the header is complete
 	text   utf8Check
 	fault  smtp.Reply // the first reason to refuse; the rest is consumed
 
 	eightBit bool // in the body
-	closed   bool
+	first    [headFirst]byte
 }
 
 func (s *Session) newContent(policy smtp.BarePolicy) *content {
-	c := &content{
-		s: s, policy: policy, id: s.srv.needs.IDs.Next(time.Now()), draft: s.srv.needs.Store.NewDraft(),
-		out: s.srv.buffers.Get().(*bigBuffer), head: s.srv.heads.Get().(*headBuffer),
-	}
-	c.head.b = c.head.first[:0]
-	c.dots.Policy, c.ends.Policy = policy, policy
+	c := s.srv.contents.Get().(*content)
+	c.s, c.policy = s, policy
+	c.id = s.srv.needs.IDs.Next(time.Now())
+	c.draft = s.srv.needs.Store.NewDraft()
+	c.out = s.srv.buffers.Get().(*bigBuffer)
+	c.head = c.first[:0]
+	c.dots = smtp.DotDecoder{Policy: policy}
+	c.ends = smtp.LineEnds{Policy: policy}
 	return c
 }
 
-// discard gives everything back. What was committed stays.
+// discard gives everything back, and c itself: it is not used afterwards. What
+// was committed stays.
 func (c *content) discard() {
-	if c.closed {
-		return
-	}
-	c.closed = true
+	srv := c.s.srv
 	c.draft.Discard()
-	c.s.srv.buffers.Put(c.out)
-	c.head.b = nil
-	c.s.srv.heads.Put(c.head)
-	c.out, c.head = nil, nil
+	srv.buffers.Put(c.out)
+	c.s, c.draft, c.out, c.head = nil, nil, nil, nil
+	c.binary, c.seen, c.body, c.text, c.fault, c.eightBit = false, 0, false, utf8Check{}, smtp.Reply{}, false
+	srv.contents.Put(c)
 }
 
 func (c *content) scratch() []byte { return c.out[:0] }
@@ -101,13 +97,13 @@ func (c *content) take(p []byte) {
 
 // takeHead collects the header section until the empty line that ends it.
 func (c *content) takeHead(p []byte) {
-	c.head.b = append(c.head.b, p...)
-	if end := headerEnd(c.head.b, c.seen); end >= 0 {
+	c.head = append(c.head, p...)
+	if end := headerEnd(c.head, c.seen); end >= 0 {
 		c.split(end)
 		return
 	}
-	c.seen = max(0, len(c.head.b)-3)
-	if len(c.head.b) > message.HeaderMax {
+	c.seen = max(0, len(c.head)-3)
+	if len(c.head) > message.HeaderMax {
 		c.breakHeader()
 	}
 }
@@ -126,9 +122,9 @@ func headerEnd(b []byte, from int) int {
 
 // split cuts what has come at the beginning of the body.
 func (c *content) split(at int) {
-	rest := c.head.b[at:]
+	rest := c.head[at:]
 	c.body = true
-	c.head.b = c.head.b[:at]
+	c.head = c.head[:at]
 	if len(rest) > 0 {
 		c.write(rest)
 	}
@@ -137,7 +133,7 @@ func (c *content) split(at int) {
 // breakHeader ends a header that has no end at the first line that cannot be
 // part of it (RFC 5322 §3.5 wants an empty line; some bodies come without).
 func (c *content) breakHeader() {
-	at := strayLine(c.head.b)
+	at := strayLine(c.head)
 	if at < 0 || at > message.HeaderMax {
 		c.blame(smtp.TooBig.WithText("Header section exceeds %d octets", message.HeaderMax)) // SUB-33
 		return
@@ -169,13 +165,13 @@ func (c *content) end() {
 	if c.body || c.fault.Code != 0 {
 		return
 	}
-	if at := strayLine(c.head.b); at >= 0 {
+	if at := strayLine(c.head); at >= 0 {
 		c.split(at)
 	}
 	c.body = true
 }
 
-func (c *content) header() []byte { return c.head.b }
+func (c *content) header() []byte { return c.head }
 
 // write passes body octets to the draft.
 func (c *content) write(p []byte) {

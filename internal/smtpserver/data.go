@@ -1,11 +1,13 @@
 package smtpserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"paquebot/internal/event"
@@ -48,12 +50,12 @@ func (s *Session) data(ctx context.Context, arg []byte) smtp.Reply {
 	}
 	s.say(startInput, "")
 	c := s.newContent(s.bareLines())
-	defer c.discard()
 	if err := s.readContent(c); err != nil {
+		c.discard()
 		s.connectionFault(err)
 		return smtp.Reply{} // SRV-34: incomplete, nothing is delivered
 	}
-	s.dialogue.note(s, true, fmt.Sprintf("(%d octets of content)", c.dots.Facts.Octets))
+	s.dialogue.content(s, c.dots.Facts.Octets)
 	return s.finish(ctx, c)
 }
 
@@ -147,7 +149,7 @@ func (s *Session) bdat(ctx context.Context, arg []byte) smtp.Reply {
 		s.connectionFault(err)
 		return smtp.Reply{}
 	}
-	s.dialogue.note(s, true, fmt.Sprintf("(%d octets of content)", size))
+	s.dialogue.content(s, size)
 	if last {
 		c.take(c.ends.Finish(c.scratch()))
 		return s.finish(ctx, c)
@@ -157,7 +159,7 @@ func (s *Session) bdat(ctx context.Context, arg []byte) smtp.Reply {
 		s.tx.reset() // what follows is skipped until the next MAIL
 		return r
 	}
-	return smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: fmt.Sprintf("%d octets", size)} // RC-38
+	return smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: strconv.FormatInt(size, 10) + " octets"} // RC-38
 }
 
 // badBdat closes: without a count nobody can tell chunk from commands.
@@ -232,17 +234,16 @@ func (s *Session) finish(ctx context.Context, c *content) smtp.Reply {
 	s.tx.reset()
 	defer c.discard()
 	c.end()
-	// From here on a lost connection changes nothing (SRV-34).
-	ctx = context.WithoutCancel(ctx)
 	told, err := s.accept(ctx, env, c)
 	if err != nil {
 		return s.refuseMessage(env, smtp.AsReply(err))
 	}
+	id := told.Envelope.ID // env belongs to the queue now
 	s.accepted++
 	told.TookSeconds = time.Since(began).Seconds()
 	told.Dialogue = slices.Clip(s.dialogue.lines)
 	s.srv.needs.Events.Emit(told)
-	return smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ok: queued as " + c.id.String()} // RC-39, SUB-41
+	return smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ok: queued as " + id.String()} // RC-39, SUB-41
 }
 
 // accept is SUB-40: line ends are settled already; validate, repair, judge,
@@ -256,7 +257,7 @@ func (s *Session) accept(ctx context.Context, env *mail.Envelope, c *content) (e
 	if err != nil {
 		return told, err
 	}
-	if h.Hops() > s.cfg.Limits.Hops || h.Visits(s.cfg.Hostname) >= visitsMax { // REL-4, REL-5
+	if s.loops(h) {
 		return told, smtp.LoopFound
 	}
 	if h, told.Repaired, err = s.repair(h, env, c); err != nil {
@@ -276,6 +277,22 @@ func (s *Session) accept(ctx context.Context, env *mail.Envelope, c *content) (e
 		return told, notStored(err)
 	}
 	return told, nil
+}
+
+// loops finds mail that goes round: too many hops at all (REL-4), or too often
+// here (REL-5). Most mail has not been here, and is not looked at closely.
+func (s *Session) loops(h message.Header) bool {
+	hops, here := 0, 0
+	name := []byte(s.cfg.Hostname)
+	for _, f := range h.Fields {
+		if f.Is("Received") {
+			hops++
+			if bytes.Contains(f.Raw, name) {
+				here++
+			}
+		}
+	}
+	return hops > s.cfg.Limits.Hops || here >= visitsMax && h.Visits(s.cfg.Hostname) >= visitsMax
 }
 
 // snapshot is what events show: the queue owns env once it is committed, and
@@ -351,10 +368,10 @@ func principal(env *mail.Envelope) string {
 
 // judge asks policy, for a limited time (SRV-33).
 func (s *Session) judge(ctx context.Context, env *mail.Envelope, h message.Header) Verdict {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Checks)
-	defer cancel()
-	v := s.srv.needs.Policy.Content(ctx, env, h)
-	if ctx.Err() != nil && v.Refuse != nil {
+	limit := newDeadline(ctx, s.cfg.Timeouts.Checks)
+	defer limit.stop()
+	v := s.srv.needs.Policy.Content(limit, env, h)
+	if limit.Err() != nil && v.Refuse != nil {
 		v.Refuse = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{Class: 4, Subject: 3, Detail: 2}, Text: "Checks took too long, try again later", Cause: v.Refuse}
 	}
 	return v

@@ -37,6 +37,13 @@ func (d *dialogue) note(s *Session, client bool, text string) {
 	}
 }
 
+// content records that content came, and how much.
+func (d *dialogue) content(s *Session, octets int64) {
+	if d.keep {
+		d.add(s, true, "("+strconv.FormatInt(octets, 10)+" octets of content)")
+	}
+}
+
 // client records a command. Of AUTH only the mechanism is kept; of an unknown
 // word nothing, for it may be a password that lost its way.
 func (d *dialogue) client(s *Session, verb smtp.Verb, line []byte) {

@@ -16,8 +16,8 @@ type Server struct {
 	cfg   Config
 	needs Needs
 
-	buffers sync.Pool // of *bigBuffer, for input and for decoded content
-	heads   sync.Pool // of *headBuffer
+	buffers  sync.Pool // of *bigBuffer, for input and for decoded content
+	contents sync.Pool // of *content
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -34,7 +34,7 @@ func New(cfg Config, needs Needs) *Server {
 	return &Server{
 		cfg: cfg, needs: needs,
 		buffers:  sync.Pool{New: func() any { return new(bigBuffer) }},
-		heads:    sync.Pool{New: func() any { return new(headBuffer) }},
+		contents: sync.Pool{New: func() any { return new(content) }},
 		sessions: map[*Session]struct{}{},
 		draining: make(chan struct{}),
 	}

@@ -110,8 +110,11 @@ func (s *Session) command(ctx context.Context, line []byte) {
 	if !s.outOfStep(verb) {
 		r := s.answer(ctx, verb, arg)
 		r = s.countMailless(verb, r)
-		if r.Code != 0 { // else the handler has said it all
+		switch {
+		case r.Code >= 400:
 			s.say(r, s.named(verb, arg))
+		case r.Code != 0: // else the handler has said it all
+			s.say(r, "")
 		}
 	}
 }
