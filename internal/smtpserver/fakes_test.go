@@ -187,7 +187,23 @@ type stored struct {
 	body string
 }
 
-func (s *shelf) text(i int) string { return s.messages[i].head + s.messages[i].body }
+func (s *shelf) text(i int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.messages[i].head + s.messages[i].body
+}
+
+func (s *shelf) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.messages)
+}
+
+func (s *shelf) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drafts
+}
 
 func (s *shelf) NewDraft() Draft {
 	s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
+	"paquebot/internal/smtp"
 )
 
 // Server serves the connections of one listener.
@@ -46,7 +47,9 @@ func New(cfg Config, needs Needs) *Server {
 func (srv *Server) Serve(ctx context.Context, conn net.Conn, o mail.Origin, state *tls.ConnectionState) {
 	s := srv.newSession(conn, o, state)
 	if !srv.add(s) {
-		conn.Close()
+		defer conn.Close()
+		s.say(smtp.ShutDown, "connect")
+		s.flush()
 		return
 	}
 	defer srv.remove(s)
@@ -117,7 +120,11 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	for s := range srv.sessions {
 		s.interrupt()
 	}
+	open := len(srv.sessions)
 	srv.mu.Unlock()
+	if open == 0 {
+		return nil
+	}
 	over := make(chan struct{})
 	go func() {
 		srv.done.Wait()
