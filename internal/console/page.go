@@ -363,11 +363,13 @@ func templateFuncs(p Ports) template.FuncMap {
 		"offset": func(first, at time.Time) string {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
+		"thousands": thousands,
+		"binary":    func(n int64) string { return strconv.FormatFloat(float64(n)/(1<<30), 'g', 3, 64) + " GiB" },
 		"plural": func(n int, one, many string) string {
 			if n == 1 {
 				return "1 " + one
 			}
-			return itoa(n) + " " + many
+			return thousands(n) + " " + many
 		},
 	}
 }
@@ -401,6 +403,15 @@ func humanSize(n any) string {
 		b /= 1000
 	}
 	return strconv.FormatFloat(b, 'f', 1, 64) + " GB"
+}
+
+// thousands writes 10000 as 10,000.
+func thousands(n int) string {
+	s := itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // clock is the time of day for today, else the day as well.
