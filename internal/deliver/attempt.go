@@ -149,7 +149,7 @@ func noAddress(hop mail.Hop, a dns.Answer[netip.Addr]) mail.Outcome {
 func (t *attempt) at(ctx context.Context, hop mail.Hop, addr netip.AddrPort, more bool) bool {
 	t.tried++
 	p := place{hop: hop, addr: addr, more: more}
-	how := manner{security: t.security(hop), quirk: t.d.quirks.of(addr)}
+	how := manner{security: t.security(hop), quirk: t.quirk(addr)}
 	for vain := 0; vain < sameHostMax; vain++ {
 		next := stop
 		left := len(t.pending)
@@ -168,6 +168,18 @@ func (t *attempt) at(ctx context.Context, hop mail.Hop, addr netip.AddrPort, mor
 		}
 	}
 	return false
+}
+
+// quirk is how carefully a peer is talked to. A message of which it is not
+// known whether it was taken goes the plainest way the next time (MIS-6): what
+// swallowed the verdict may have choked on our haste.
+func (t *attempt) quirk(addr netip.AddrPort) quirk {
+	for _, i := range t.pending {
+		if t.recipient(i).Last.Ambiguous {
+			return quirk{noPipelining: true, noChunking: true}
+		}
+	}
+	return t.d.quirks.of(addr)
 }
 
 // place is where something was tried.

@@ -76,7 +76,7 @@ type scene struct {
 	want     []string
 	got      []string
 	route    mail.Route
-	cred     Credential
+	cred     deliver.Credential
 	env      *mail.Envelope
 	body     mail.Body
 	number   uint32
@@ -253,6 +253,7 @@ func (s *scene) play(t *testing.T) {
 			a.Recipients = append(a.Recipients, i)
 		}
 		for i, o := range d.Deliver(t.Context(), a) {
+			s.env.Recipients[i].Last = o
 			s.got = append(s.got, "=> "+s.env.Recipients[i].Address+": "+words(o))
 		}
 	}

@@ -109,6 +109,26 @@ func (r *Router) Route(ctx context.Context, env *mail.Envelope, recipient string
 	return r.byMX(ctx, env, name, settings)
 }
 
+// ByMX reports whether a recipient's mail leaves by MX records whoever sends
+// it. What goes to a smart host or a destination of its own may be known there
+// alone, so its domain need not exist in our DNS.
+func (r *Router) ByMX(recipient string) bool {
+	if _, ok := r.local(mail.Domain(recipient)); ok || mail.Domain(recipient) == "" {
+		return false
+	}
+	for i := range r.rules {
+		t := &r.rules[i]
+		switch {
+		case !anyMatches(t.recipient, recipient):
+		case !t.byMX:
+			return false
+		case len(t.sender) == 0 && len(t.account) == 0:
+			return true
+		}
+	}
+	return true
+}
+
 // local finds the domain of ours that a name is.
 func (r *Router) local(name string) (mail.Route, bool) {
 	name = asciiDomain(name)
@@ -193,24 +213,4 @@ func (r *Router) interleave(addrs []netip.Addr) []netip.Addr {
 func (r *Router) isOurs(host string, addrs []netip.Addr) bool {
 	return slices.Contains(r.names, strings.ToLower(host)) ||
 		slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(r.conf.Addrs, a) })
-}
-
-// ByMX reports whether mail for a recipient leaves by MX whoever sends it, so
-// that its domain must exist in our DNS.
-func (r *Router) ByMX(recipient string) bool {
-	if _, ok := r.local(mail.Domain(recipient)); ok {
-		return false
-	}
-	for _, rule := range r.rules {
-		if len(rule.recipient) > 0 && !slices.ContainsFunc(rule.recipient, func(p pattern) bool { return p.matches(recipient) }) {
-			continue
-		}
-		if !rule.byMX {
-			return false
-		}
-		if len(rule.sender) == 0 && len(rule.account) == 0 {
-			return true
-		}
-	}
-	return true
 }
