@@ -38,11 +38,11 @@ func (d *draft) Write(p []byte) (n int, err error) {
 		if d.buf == nil {
 			d.buf = d.j.pools.get(len(p))
 		}
-		if len(d.buf.b) == partSize {
+		if len(d.buf.b) == d.j.opt.partBytes {
 			d.flush()
 			continue
 		}
-		take := min(len(p), partSize-len(d.buf.b))
+		take := min(len(p), d.j.opt.partBytes-len(d.buf.b))
 		d.buf = d.j.pools.grow(d.buf, take)
 		d.buf.b = append(d.buf.b, p[:take]...)
 		d.size += int64(take)

@@ -55,6 +55,9 @@ type Options struct {
 	// Salvage reads over damaged records instead of refusing to start. What was
 	// in them is lost, and said so by an event.
 	Salvage bool
+
+	partBytes int  // for tests: less than partSize
+	manual    bool // for tests: no keeper of its own
 }
 
 const (
@@ -91,6 +94,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.CopyRate, 8<<20)
 	orDefault(&o.IndexCache, 64<<20)
 	orDefault(&o.OpenSegments, 64)
+	orDefault(&o.partBytes, partSize)
 	o.Linger = min(o.Linger, lingerMax)
 	o.SegmentBytes = min(max(o.SegmentBytes, segmentBytesMin), segmentBytesMax)
 	return o

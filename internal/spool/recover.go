@@ -38,9 +38,12 @@ func Open(o Options) (*Journal, error) {
 	told.Messages = j.hotCounts.messages + j.coldCounts.messages
 	told.TookSeconds = time.Since(start).Seconds()
 	j.opt.Events.Emit(told)
-	j.done.Add(2)
+	j.done.Add(1)
 	go j.commit()
-	go j.keep()
+	if !j.opt.manual {
+		j.done.Add(1)
+		go j.keep()
+	}
 	return j, nil
 }
 
