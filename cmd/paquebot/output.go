@@ -248,6 +248,8 @@ func (p *page) in(t time.Time) string {
 		return "-"
 	case d < time.Second:
 		return "now"
+	case d >= time.Minute && d < time.Hour:
+		return "in " + span(d.Truncate(time.Minute))
 	default:
 		return "in " + span(d)
 	}

@@ -471,7 +471,8 @@ func (c *doing) do(g *Globals, a api.Action) error {
 			if err != nil {
 				return sum, fromServer("cannot "+a.Action, err)
 			}
-			res.Messages, res.Recipients, res.InAttempt = res.Messages+sum.Messages, res.Recipients+sum.Recipients, res.InAttempt+sum.InAttempt
+			res.Messages, res.Recipients = res.Messages+sum.Messages, res.Recipients+sum.Recipients
+			res.InAttempt, res.RulesEnded = res.InAttempt+sum.InAttempt, res.RulesEnded+sum.RulesEnded
 			sum = res
 		}
 		return sum, nil
@@ -554,7 +555,10 @@ func (c *doing) told(g *Globals, a api.Action, r api.ActionResult) error {
 	} else if !r.DryRun && a.Action == api.Hold {
 		p.line("undo  paquebot queue release %s", c.flags())
 	}
-	if err := g.show(p); err != nil || r.Recipients > 0 || r.Rule != "" {
+	if r.RulesEnded > 0 {
+		p.line("Ended %s.", plural(r.RulesEnded, "rule"))
+	}
+	if err := g.show(p); err != nil || r.Recipients+r.RulesEnded > 0 || r.Rule != "" {
 		return err
 	}
 	return exitCode(exitNo) // nothing matched: the answer is no
@@ -697,7 +701,8 @@ func summaryPage(p *page, s api.QueueSummary) {
 		p.text("In force     ", "             ", ruleWords(p, r))
 	}
 	site := shellQuote(s.Sites[0].Site)
-	p.line("more  queue list --site %s   queue hold --site %s --for 2h", site, site)
+	p.line("more  queue list --site %s", site)
+	p.line("      queue hold --site %s --for 2h", site)
 	p.line("      queue summary --by reason | --by sender | --by account     --json")
 }
 

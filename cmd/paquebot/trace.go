@@ -59,6 +59,7 @@ func (c *TraceCmd) Run(g *Globals) error {
 type fact struct {
 	at   time.Time
 	kind string
+	whom []string // the recipients it is about, several when the same happened to them
 
 	Recipient  string    `json:"recipient"`
 	Role       string    `json:"role"`
@@ -104,6 +105,41 @@ func factsOf(t api.Trace) []fact {
 	for _, e := range t.Events {
 		f := fact{at: e.Time, kind: e.Type}
 		_ = json.Unmarshal(e.Facts, &f) // what does not fit is not shown; --json has it all
+		if f.Recipient != "" {
+			f.whom = []string{f.Recipient}
+		}
+		f.Why = plainWhy(f)
+		out = append(out, f)
+	}
+	return out
+}
+
+// plainWhy prefers plain words to the reply said again, which stands beside
+// them anyway.
+func plainWhy(f fact) string {
+	if f.Reply != "" && strings.HasSuffix(f.Why, f.Reply) {
+		return api.PlainText(f.Reply, f.Stage, f.Ours)
+	}
+	return f.Why
+}
+
+// together is how far apart in time the same may happen to several recipients
+// and still be told as one.
+const together = time.Second
+
+// grouped tells once what happened to several recipients at the same time.
+func grouped(facts []fact) []fact {
+	type same struct{ kind, result, host, addr, reply, state, why, due string }
+	at := map[same]int{}
+	var out []fact
+	for _, f := range facts {
+		k := same{f.kind, f.Result, f.Host, f.Addr, f.Reply, f.State, f.Why, f.Due.Format(time.DateTime)}
+		i, seen := at[k]
+		if seen && len(f.whom) > 0 && f.at.Sub(out[i].at) < together {
+			out[i].whom = append(out[i].whom, f.whom...)
+			continue
+		}
+		at[k] = len(out)
 		out = append(out, f)
 	}
 	return out
@@ -254,7 +290,7 @@ func (p *page) timeline(t api.Trace, facts []fact, dialogue bool) {
 	day := p.now.In(p.zone).Format(time.DateOnly)
 	several := t.Envelope != nil && len(t.Envelope.Recipients) > 1
 	last := ""
-	for _, f := range facts {
+	for _, f := range grouped(facts) {
 		local := f.at.In(p.zone)
 		if d := local.Format(time.DateOnly); d != day {
 			p.line("%s", local.Format("Monday, 2 January 2006"))
@@ -278,8 +314,8 @@ func (p *page) timeline(t api.Trace, facts []fact, dialogue bool) {
 
 func (p *page) event(at string, f fact, t api.Trace, several bool) {
 	who := ""
-	if several && f.Recipient != "" {
-		who = f.Recipient + ": "
+	if several && len(f.whom) > 0 {
+		who = whom(f.whom) + ": "
 	}
 	switch f.kind {
 	case "message.accepted":
@@ -306,6 +342,17 @@ func (p *page) event(at string, f fact, t api.Trace, several bool) {
 	default:
 		p.row(at, f.kind, "")
 	}
+}
+
+// whom names up to two recipients.
+func whom(list []string) string {
+	switch len(list) {
+	case 1:
+		return list[0]
+	case 2:
+		return list[0] + ", " + list[1]
+	}
+	return fmt.Sprintf("%s and %d more", list[0], len(list)-1)
 }
 
 func prefixed(prefix, s string) string {
@@ -392,6 +439,9 @@ func (f fact) said() string {
 func (p *page) settled(at, who string, f fact) {
 	switch f.State {
 	case "waiting":
+		if strings.HasPrefix(f.Why, "retry: ") || strings.HasPrefix(f.Why, "release: ") {
+			return // the operator's own row says it
+		}
 		p.row(at, "deferred", who+nextWords(p, f))
 	case "failed":
 		p.row(at, "failed", who+orWords(f.Why, "for good"))
@@ -433,13 +483,13 @@ var meanings = []struct{ word, text string }{
 	{"takes no mail", "The domain says that it takes no mail at all."},
 	{"mailbox is full", "The recipient's mailbox is full. Reach them another way."},
 	{"block list", "Their system finds our address on a block list. Look for the list's name in the reply and ask to be removed once the cause is mended."},
-	{"SPF", "Publish SPF and DKIM for the sender's domain: paquebot domain check DOMAIN"},
+	{"SPF", "Publish SPF for the sender's domain that names our address, and sign with DKIM."},
 	{"reverse name", "Our address needs a reverse name that resolves back to it. Ask the network's owner."},
 	{"too large", "Send it smaller, or as a link."},
 	{"do not relay", "Their server does not serve this domain; the route or the MX record leads to the wrong host."},
 	{"credentials", "The smart host refuses our user name or password. Mail waits until it takes them."},
-	{"cannot be reached", "Port 25 may be filtered from here: paquebot doctor HOST"},
-	{"does not answer", "Port 25 may be filtered from here: paquebot doctor HOST"},
+	{"cannot be reached", "Nothing answers there. The host may be down, or a network on the way filters the port. See for yourself: paquebot send --server HOST:PORT --from A --to B --dry-run"},
+	{"does not answer", "Nothing answers there. The host may be down, or a network on the way filters the port. See for yourself: paquebot send --server HOST:PORT --from A --to B --dry-run"},
 	{"too old", "It was tried for as long as [queue] expire says."},
 }
 
@@ -447,15 +497,16 @@ func (p *page) meaning(t api.Trace, facts []fact) {
 	if t.Envelope == nil {
 		return
 	}
+	newest := map[string]string{} // by recipient: why it stands as it does
+	for _, f := range facts {
+		if f.kind == "recipient.settled" {
+			newest[f.Recipient] = f.Why
+		}
+	}
 	why := ""
 	for _, r := range t.Envelope.Recipients {
 		if r.State == "failed" || r.State == "waiting" {
-			why = r.Why
-		}
-	}
-	for _, f := range facts {
-		if f.kind == "recipient.settled" && f.Why != "" && (f.State == "failed" || f.State == "waiting") {
-			why += " " + f.Why
+			why += r.Why + " " + newest[r.Address] + " "
 		}
 	}
 	for _, m := range meanings {

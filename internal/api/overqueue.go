@@ -40,10 +40,31 @@ func (o overQueue) Summary(ctx context.Context) (QueueSummary, error) {
 				v.Why = Plain(last)
 			}
 		}
+		if len(out.Sites) < sampled && v.Waiting > 0 && v.Why == "" && v.Reply == "" {
+			o.sample(ctx, &v)
+		}
 		out.Sites = append(out.Sites, v)
 	}
 	out.Rules, err = o.Rules(ctx)
 	return out, err
+}
+
+// sampled bounds the sites whose reason is looked up in one of their messages.
+// The queue puts the largest first, so one is found soon.
+const sampled = 10
+
+// sample gives a site the last words that one of its recipients heard: after a
+// restart nobody else remembers them.
+func (o overQueue) sample(ctx context.Context, v *SiteView) {
+	for item, err := range o.queue.List(ctx, queue.Filter{Site: v.Site}) {
+		if err != nil {
+			return
+		}
+		if r := item.Envelope.Recipients[item.Recipient]; r.Last.Reply.Code >= 400 {
+			v.Reply, v.Why = r.Last.Reply.String(), Plain(r.Last)
+		}
+		return
+	}
 }
 
 func (o overQueue) filter(f Filter) queue.Filter {
@@ -93,12 +114,16 @@ func itemView(item queue.Item) Recipient {
 // Act implements Queue.
 func (o overQueue) Act(ctx context.Context, a Action) (ActionResult, error) {
 	until := a.Until(time.Now())
+	rules := len(o.queue.Rules())
 	res, err := o.queue.Act(ctx, queue.Action{
 		Verb: queue.Verb(a.Action), Filter: o.filter(a.Filter), Until: until, Always: a.Always, By: a.By, Reason: a.Reason, DryRun: a.DryRun,
 	})
 	out := ActionResult{Messages: int64(res.Messages), Recipients: int64(res.Recipients), InAttempt: int64(res.InAttempt), Rule: res.Rule}
 	if !until.IsZero() {
 		out.Until = until.UTC()
+	}
+	if a.Action == Release && !a.DryRun {
+		out.RulesEnded = int64(max(0, rules-len(o.queue.Rules())))
 	}
 	return out, err
 }

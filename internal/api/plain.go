@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 
 	"paquebot/internal/mail"
@@ -30,6 +31,24 @@ func Plain(o mail.Outcome) string {
 		return "refused for good"
 	}
 	return "not now, they say"
+}
+
+// PlainText is Plain for an outcome as events and views write it.
+func PlainText(reply, stage string, ours bool) string {
+	words := strings.SplitN(reply, " ", 3)
+	code, err := strconv.Atoi(words[0])
+	if err != nil || code < 400 {
+		return ""
+	}
+	o := mail.Outcome{Result: mail.Deferred, Stage: mail.Stage(stage), Ours: ours, Reply: smtp.Reply{Code: code}}
+	rest := words[1:]
+	if len(rest) > 0 {
+		if e, ok := smtp.ParseEnhanced(rest[0]); ok {
+			o.Reply.Enhanced, rest = e, rest[1:]
+		}
+	}
+	o.Reply.Text = strings.Join(rest, " ")
+	return Plain(o)
 }
 
 var byStage = map[mail.Stage]string{

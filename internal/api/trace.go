@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"paquebot/internal/mail"
 	"paquebot/internal/observe"
@@ -47,7 +48,17 @@ func events(entries []observe.Entry) []Event {
 	for _, e := range entries {
 		out = append(out, Event{Time: e.Time, Type: e.Type, Facts: e.Facts})
 	}
+	// The queue may begin before the session has told of the arrival.
+	slices.SortStableFunc(out, func(a, b Event) int { return arrival(a) - arrival(b) })
 	return out
+}
+
+// arrival orders the arrival before everything else.
+func arrival(e Event) int {
+	if e.Type == "message.accepted" || e.Type == "message.refused" {
+		return 0
+	}
+	return 1
 }
 
 // facts are what Remembered reads from events; see observe/facts.go.

@@ -66,6 +66,7 @@ type ActionResult struct {
 	Recipients int64     `json:"recipients"`
 	InAttempt  int64     `json:"in_attempt"`     // left alone: being tried at this moment
 	Rule       string    `json:"rule,omitempty"` // in force from now on
+	RulesEnded int64     `json:"rules_ended,omitempty"`
 	Until      time.Time `json:"until,omitzero"`
 }
 

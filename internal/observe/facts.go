@@ -317,7 +317,9 @@ func (a *adder) standing(s *mail.Standing) {
 	a.put("tries", slog.Int64Value(int64(s.Tries)))
 	a.text("site", s.Site)
 	a.text("host", s.Last.Host)
+	a.text("stage", string(s.Last.Stage))
 	a.reply("reply", s.Last.Reply)
+	a.flag("ours", s.Last.Ours)
 }
 
 // dialogue is for traces alone; its lines were redacted by who recorded them.

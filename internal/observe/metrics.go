@@ -4,6 +4,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +36,7 @@ type Metrics struct {
 	acceptedBytes   *prometheus.CounterVec
 	acceptedTo      *prometheus.CounterVec
 	refused         *prometheus.CounterVec
+	messagesRefused *prometheus.CounterVec
 	tlsFailed       *prometheus.CounterVec
 	attacked        *prometheus.CounterVec
 	deliveries      *prometheus.CounterVec
@@ -97,7 +99,8 @@ func (m *Metrics) receiving() {
 	m.accepted = m.counter("messages_accepted_total", "Messages on stable storage, told 250.", "port", "role")
 	m.acceptedBytes = m.counter("messages_accepted_bytes_total", "Their octets.", "port", "role")
 	m.acceptedTo = m.counter("recipients_accepted_total", "Their recipients.", "port", "role")
-	m.refused = m.counter("refused_total", "Commands and messages refused, by the rule or limit that did (ABU-21).", "port", "role", "class", "rule")
+	m.refused = m.counter("refused_total", "Commands refused, by the rule or limit that did (ABU-21).", "port", "role", "class", "rule")
+	m.messagesRefused = m.counter("messages_refused_total", "Messages refused after their content was seen.", "port", "role", "class", "rule")
 	m.tlsFailed = m.counter("tls_failed_total", "Handshakes that failed on our side.", "port")
 	m.attacked = m.counter("attacks_total", "What no honest client does.", "port", "kind")
 	m.acceptSeconds = m.plainHistogram("accept_seconds", "From the final dot to durable.", syncBuckets)
@@ -140,19 +143,19 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Pull adds a gauge that is asked for at each scrape. It must be cheap.
 func (m *Metrics) Pull(name, help string, value func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, value))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: plainName(name), Help: help}, value))
 }
 
 // PullTotal adds a counter that is asked for at each scrape.
 func (m *Metrics) PullTotal(name, help string, value func() float64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, value))
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: plainName(name), Help: help}, value))
 }
 
 // PullBy adds gauges with one label, asked for together at each scrape; at
 // most labelsMax of them are told.
 func (m *Metrics) PullBy(name, help, label string, values func() map[string]float64) {
 	m.registry.MustRegister(pullBy{
-		desc:   prometheus.NewDesc(namespace+"_"+name, help, []string{label}, nil),
+		desc:   prometheus.NewDesc(namespace+"_"+plainName(name), help, []string{label}, nil),
 		values: values,
 	})
 }
@@ -175,6 +178,9 @@ func (p pullBy) Collect(ch chan<- prometheus.Metric) {
 }
 
 const namespace = "paquebot"
+
+// plainName forgives a name that has the prefix already.
+func plainName(name string) string { return strings.TrimPrefix(name, namespace+"_") }
 
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
@@ -261,8 +267,9 @@ func (m *Metrics) receive(e event.Event) bool {
 		m.sessions.WithLabelValues(p.number, p.role, tlsLabel(e.Origin.TLS)).Inc()
 	case event.CommandRefused:
 		m.refuse(&e.Origin, e.Reply, e.Rule)
-	case event.MessageRefused:
-		m.refuse(&e.Envelope.Origin, e.Reply, e.Rule)
+	case event.MessageRefused: // its reply is a refused command, too, and counted there
+		p := m.portOf(e.Envelope.Origin.Role, e.Envelope.Origin.Listener)
+		m.messagesRefused.WithLabelValues(p.number, p.role, class(e.Reply), m.rules.label(e.Rule)).Inc()
 	case event.TLSFailed:
 		m.tlsFailed.WithLabelValues(m.portOf(e.Origin.Role, e.Origin.Listener).number).Inc()
 	case event.AuthSucceeded:
