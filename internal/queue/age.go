@@ -174,8 +174,9 @@ func (q *Queue) look(env *mail.Envelope, r mail.Recipient, now time.Time) (Rulin
 	if ruling, ok := Overdue(env, r, now, q.config.Terms); ok {
 		return ruling, r.Tries > 0 || env.Params.By != nil || (s != nil && s.backingOff()) || now.Sub(q.started) > untriedGrace
 	}
-	if end := q.config.expiry(env); end.Sub(now) < time.Hour {
-		q.alarm(alarm{at: end, id: env.ID}) // its ID is a little older than it is
+	// Its ID is a little older than it is; one released later has its own clock.
+	if end := q.config.expiry(env); end.Sub(now) < time.Hour || !env.Params.ReleaseAt.IsZero() {
+		q.alarm(alarm{at: end, id: env.ID})
 	}
 	return Notice(env, r, now, q.config.Terms)
 }

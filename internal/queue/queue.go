@@ -244,24 +244,59 @@ func (q *Queue) Accept(env *mail.Envelope) {
 	}
 }
 
-// lineUpFresh makes one parcel of all recipients: its first worker routes them
-// and groups them by site. The lock is held.
+// lineUpFresh lines fresh recipients up at their sites. Those whose site is not
+// known yet make one parcel: its worker routes them and groups them by site, so
+// that they go in one attempt if they can, and none waits behind the site
+// of another. The lock is held.
 func (q *Queue) lineUpFresh(env *mail.Envelope, recipients []int, now time.Time) {
-	hint := mail.Domain(env.Recipients[recipients[0]].Address)
-	p := &parcel{id: env.ID, due: now, fresh: true,
-		line: q.lineOf(lineKey{hint, env.Tenant(), env.Params.Priority})}
+	groups := map[string][]int{}
 	for _, r := range recipients {
-		k := entry{env.ID, r}
-		if _, ok := q.known[k]; !ok {
-			q.known[k] = slot{parcel: p}
-			q.fresh++
-			p.recipients = append(p.recipients, r)
+		if _, ok := q.known[entry{env.ID, r}]; !ok {
+			name := q.routedName(mail.Domain(env.Recipients[r].Address))
+			groups[name] = append(groups[name], r)
 		}
 	}
-	if len(p.recipients) > 0 {
+	if mixed := groups[unsorted]; len(mixed) > 0 && sameDomain(env, mixed) {
+		delete(groups, unsorted)
+		groups[mail.Domain(env.Recipients[mixed[0]].Address)] = mixed
+	}
+	for name, group := range groups {
+		p := &parcel{id: env.ID, recipients: group, due: now, fresh: true,
+			line: q.lineOf(lineKey{name, env.Tenant(), env.Params.Priority})}
+		for _, r := range group {
+			q.known[entry{env.ID, r}] = slot{parcel: p}
+			q.fresh++
+		}
 		p.line.site.put(p)
 		q.enqueue(p.line.site)
 	}
+}
+
+// unsorted is the line of fresh messages for several domains whose sites are
+// not known. It is no site: it has no gate.
+const unsorted = ""
+
+// routedName is the site that mail for a domain is known to go to, else
+// unsorted.
+func (q *Queue) routedName(domain string) string {
+	name := domain
+	if real, ok := q.hints[domain]; ok {
+		name = real
+	}
+	if s := q.sites[name]; s != nil && s.routed {
+		return name
+	}
+	return unsorted
+}
+
+func sameDomain(env *mail.Envelope, recipients []int) bool {
+	first := mail.Domain(env.Recipients[recipients[0]].Address)
+	for _, r := range recipients {
+		if mail.Domain(env.Recipients[r].Address) != first {
+			return false
+		}
+	}
+	return true
 }
 
 // spill writes fresh recipients into the waiting index. When that fails they
@@ -426,6 +461,9 @@ func (q *Queue) deliver(ctx context.Context, env *mail.Envelope, body mail.Body,
 	if len(outcomes) != len(j.parcel.recipients) {
 		outcomes = make([]mail.Outcome, len(j.parcel.recipients)) // a courier's bug loses nothing: untried
 	}
+	if ctx.Err() == context.DeadlineExceeded {
+		outOfTime(outcomes)
+	}
 	q.mu.Lock()
 	told := q.learn(j.permit.site, outcomes, time.Now())
 	q.giveBack(j.permit, outcomes)
@@ -434,6 +472,17 @@ func (q *Queue) deliver(ctx context.Context, env *mail.Envelope, body mail.Body,
 		q.needs.Events.Emit(e)
 	}
 	return outcomes
+}
+
+// outOfTime makes what an attempt left open a try that failed: an attempt that
+// used up its time must not be repeated at once, for ever.
+func outOfTime(outcomes []mail.Outcome) {
+	for i := range outcomes {
+		if outcomes[i].Result == mail.Untried {
+			outcomes[i] = mail.Outcome{Result: mail.Deferred, Ours: true, Stage: mail.StageContent, Reach: mail.ThisMessage, At: time.Now(),
+				Reply: smtp.Dropped.WithText("The attempt took too long")}
+		}
+	}
 }
 
 func routed(env *mail.Envelope, recipients []int, route mail.Route) event.MessageRouted {

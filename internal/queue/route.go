@@ -31,7 +31,7 @@ func (q *Queue) route(ctx context.Context, env *mail.Envelope, j *job) (mail.Rou
 	var moved []verdict
 	mine := q.mine(j, groups)
 	for i, g := range groups {
-		real := q.learnRoute(p.line, g.route)
+		real := q.learnRoute(p.line, env, g)
 		if i == mine {
 			p.recipients = g.recipients
 			if q.admit(j, real, g.route, now) {
@@ -104,11 +104,17 @@ func (q *Queue) mine(j *job, groups []group) int {
 // learnRoute notes which site a route names. A line that waited under a hint, a
 // domain whose site was not known, waits for the site from now on. The lock is
 // held, as in all below.
-func (q *Queue) learnRoute(l *line, route mail.Route) *site {
+func (q *Queue) learnRoute(l *line, env *mail.Envelope, g group) *site {
+	route := g.route
 	delete(q.hints, route.Site)
 	real := q.siteOf(route.Site)
 	real.routed, real.sources = true, route.Sources
-	if l.site == real || q.lines[l.key] != l {
+	for _, i := range g.recipients {
+		if domain := mail.Domain(env.Recipients[i].Address); domain != real.name && q.hints[domain] != real.name && l.key.site == unsorted {
+			q.keepHint(domain, real.name)
+		}
+	}
+	if l.key.site == unsorted || l.site == real || q.lines[l.key] != l {
 		return real
 	}
 	if !l.site.routed || l.key.site != l.site.name {

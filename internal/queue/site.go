@@ -35,8 +35,12 @@ type site struct {
 }
 
 // hintsMax is how many parcels of a domain are routed at once before its site
-// is known: a slow DNS server must not hold all workers.
-const hintsMax = 4
+// is known, unsortedMax of those for several domains: a slow DNS server must not
+// hold all workers.
+const (
+	hintsMax    = 4
+	unsortedMax = 100
+)
 
 // troubleMax is how many attempts in a row may fail at a site that worked
 // within the last minute before it is left alone: one lost host of many, or one
@@ -54,6 +58,8 @@ func (s *site) open(now time.Time) bool {
 		return false
 	case s.backingOff(): // one probe at a time
 		return !s.until.After(now) && s.picked == 0
+	case s.name == unsorted:
+		return s.picked < unsortedMax
 	case !s.routed:
 		return s.picked < hintsMax
 	}

@@ -12,11 +12,7 @@ import (
 	"paquebot/internal/mail"
 )
 
-// ledger is what the world remembers, to be compared with what was promised.
-type ledger struct {
-	*books
-}
-
+// books are what the world saw, to be compared with what was promised.
 type books struct {
 	mu         sync.Mutex
 	messages   map[mail.ID]*mail.Envelope
@@ -33,6 +29,9 @@ type books struct {
 	standing   map[fate]mail.Standing
 	backedOff  map[string]int
 	failedAt   map[fate]time.Time
+	gotAt      map[fate]time.Time // first delivery
+	toldAt     map[fate]time.Time // newest report
+	attempts   int
 }
 
 // fate names a recipient of a message.
@@ -41,13 +40,14 @@ type fate struct {
 	recipient string
 }
 
-func newLedger() ledger {
-	return ledger{&books{
+func newBooks() *books {
+	return &books{
 		messages: map[mail.ID]*mail.Envelope{}, deliveries: map[fate]int{}, ambiguous: map[fate]int{},
 		bounces: map[fate]int{}, delays: map[fate]int{}, successes: map[fate]int{},
 		inside: map[string]int{}, insideMax: map[string]int{}, visits: map[string][]time.Time{},
 		finished: map[mail.ID]int{}, standing: map[fate]mail.Standing{}, backedOff: map[string]int{}, failedAt: map[fate]time.Time{},
-	}}
+		gotAt: map[fate]time.Time{}, toldAt: map[fate]time.Time{},
+	}
 }
 
 func (l *books) submitted(env *mail.Envelope) {
@@ -76,7 +76,9 @@ func (l *books) received(a mail.Attempt, recipient int, unknown bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := fate{a.Envelope.ID, a.Envelope.Recipients[recipient].Address}
-	l.deliveries[f]++
+	if l.deliveries[f]++; l.deliveries[f] == 1 {
+		l.gotAt[f] = time.Now()
+	}
 	if unknown {
 		l.ambiguous[f]++
 	}
@@ -100,6 +102,7 @@ func (l *books) told(content string) {
 			_, recipient, _ = strings.Cut(value, "; ")
 		case "Action":
 			f := fate{id, recipient}
+			l.toldAt[f] = time.Now()
 			switch value {
 			case "failed":
 				l.bounces[f]++
@@ -190,4 +193,56 @@ func (l *books) MostIn(site string, window time.Duration) (most int) {
 		most = max(most, i-first+1)
 	}
 	return most
+}
+
+// Fate is what became of a recipient of a message.
+type Fate struct {
+	Deliveries int
+	At         time.Time // of the first delivery
+	Bounces    int       // reports of failure that reached the sender
+	Delays     int       // reports of delay
+	Successes  int       // reports of success
+	Told       time.Time // when the newest report arrived
+	Settled    time.Time // when it failed
+	Standing   mail.Standing
+}
+
+// Fate returns what became of a recipient.
+func (l *books) Fate(id mail.ID, recipient string) Fate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := fate{id, recipient}
+	return Fate{l.deliveries[f], l.gotAt[f], l.bounces[f], l.delays[f], l.successes[f], l.toldAt[f], l.failedAt[f], l.standing[f]}
+}
+
+// Visits returns when attempts at a site began.
+func (l *books) Visits(site string) []time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.visits[site])
+}
+
+// MostAtOnce returns the most attempts at a site at one time.
+func (l *books) MostAtOnce(site string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.insideMax[site]
+}
+
+// Stray returns how many recipients the watchdog found without a next event.
+func (l *books) Stray() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stray
+}
+
+// Order returns the messages a site got, in the order of their first delivery.
+func (l *books) Order(ids ...mail.ID) []mail.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := map[mail.ID]time.Time{}
+	for f, t := range l.gotAt {
+		at[f.id] = t
+	}
+	return slices.SortedFunc(slices.Values(ids), func(a, b mail.ID) int { return at[a].Compare(at[b]) })
 }

@@ -38,7 +38,7 @@ type World struct {
 	rand    *rand.Rand
 	sites   map[string]*Site
 	courier queue.Courier // nil: the sites are asked directly
-	ledger  ledger
+	*books
 }
 
 // Options of a World. The zero value is good.
@@ -56,7 +56,7 @@ const here = "here.example"
 // NewWorld makes a world in which nothing happens yet.
 func NewWorld(t testing.TB, seed uint64, o Options) *World {
 	w := &World{t: t, config: o.Queue, events: o.Events, Began: time.Now(), rules: &RuleStore{},
-		rand: rand.New(rand.NewPCG(seed, 0x70617175)), sites: map[string]*Site{}, ledger: newLedger()}
+		rand: rand.New(rand.NewPCG(seed, 0x70617175)), sites: map[string]*Site{}, books: newBooks()}
 	if w.config.Hostname == "" {
 		w.config.Hostname = "mx." + here
 	}
@@ -161,7 +161,7 @@ func (w *World) SubmitWith(set func(*mail.Envelope), from string, to ...string) 
 	}
 	set(env)
 	head := fmt.Sprintf("From: <%s>\r\nSubject: a message\r\nMessage-ID: <%s@%s>\r\n\r\n", from, env.ID, here)
-	w.ledger.submitted(env)
+	w.submitted(env)
 	if err := (Intake{w.Spool, w.Queue.Accept}).Put(context.Background(), env, []byte(head), []byte("Hello.\r\n")); err != nil {
 		w.t.Errorf("submit: %v", err)
 	}
@@ -195,14 +195,14 @@ func (w *World) siteOf(domain string) *Site {
 }
 
 // Emit implements event.Sink: the world remembers what it checks.
-func (w *World) Emit(e event.Event) { w.ledger.heard(e) }
+func (w *World) Emit(e event.Event) { w.heard(e) }
 
 // Deliver implements queue.Courier without a network: the site's personality
 // answers.
 func (w *World) Deliver(ctx context.Context, a mail.Attempt) []mail.Outcome {
 	s := w.siteOf(a.Route.Site)
-	w.ledger.entered(s.Name, time.Now())
-	defer w.ledger.left(s.Name)
+	w.entered(s.Name, time.Now())
+	defer w.left(s.Name)
 	outcomes := make([]mail.Outcome, len(a.Recipients))
 	visit := Visit{World: w, Site: s, Attempt: a, Context: ctx}
 	for i := range outcomes {
@@ -213,7 +213,7 @@ func (w *World) Deliver(ctx context.Context, a mail.Attempt) []mail.Outcome {
 		o.At, o.Host = time.Now(), "mx."+s.Name
 		outcomes[i] = o
 		if o.Result == mail.Accepted || o.Ambiguous && o.Took > 0 {
-			w.ledger.received(a, a.Recipients[i], o.Ambiguous)
+			w.received(a, a.Recipients[i], o.Ambiguous)
 		}
 	}
 	return outcomes

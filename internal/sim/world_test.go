@@ -89,19 +89,19 @@ func difficultWorld(t *testing.T, seed uint64) {
 	time.Sleep(6 * day)
 	w.Stop()
 
-	for _, wrong := range w.ledger.Check() {
+	for _, wrong := range w.Check() {
 		t.Error(wrong)
 	}
 	if n := w.Spool.Stat().Messages; n != 0 {
 		t.Errorf("%d messages are left", n)
 	}
-	for site, most := range w.ledger.insideMax {
+	for site, most := range w.insideMax {
 		if limit := w.Shaper.Limits(site).Connections; most > limit {
 			t.Errorf("%s: %d attempts at once, %d allowed", site, most, limit)
 		}
 	}
-	if n := w.ledger.MostIn("good.example", time.Minute); n > 60 {
+	if n := w.MostIn("good.example", time.Minute); n > 60 {
 		t.Errorf("good.example: %d messages in a minute", n)
 	}
-	t.Logf("seed %d: %d duplicates after lost replies", seed, w.ledger.Duplicates())
+	t.Logf("seed %d: %d duplicates after lost replies", seed, w.Duplicates())
 }
