@@ -1,6 +1,8 @@
 package accounts
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -188,6 +190,9 @@ func fromDeclared(d Declared) (*entry, error) {
 		e.Senders = defaultSenders(d.Name)
 	}
 	for _, t := range d.Tokens {
+		if raw, err := hex.DecodeString(t.Hash); err != nil || len(raw) != sha256.Size || checkName(t.Name) != nil {
+			return nil, fmt.Errorf("account %q: token %q needs a name and the hexadecimal SHA-256 of its secret", d.Name, t.Name)
+		}
 		e.Tokens = append(e.Tokens, t.Token)
 		e.hashes = append(e.hashes, tokenSecret{Hash: strings.ToLower(t.Hash)})
 	}

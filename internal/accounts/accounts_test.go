@@ -297,6 +297,7 @@ func TestDeclaredAccountsWinAndSaySo(t *testing.T) {
 		{Accounts: []Declared{{Name: "a"}, {Name: "A"}}},
 		{Accounts: []Declared{{Name: "a b"}}},
 		{Accounts: []Declared{{Name: "a", PasswordHash: "plain"}}},
+		{Accounts: []Declared{{Name: "a", Tokens: []DeclaredToken{{Token: Token{Name: "t"}, Hash: "secret"}}}}},
 		{Accounts: []Declared{{Name: "a", Senders: []string{"a@*.b.*"}}}},
 		{Iterations: 100},
 		{OAuth: &OAuth{Issuer: "http://issuer.example", Audiences: []string{"x"}}},
@@ -345,6 +346,7 @@ func TestAnyPassword(t *testing.T) {
 	a := open(t, Config{AnyPassword: true}, Needs{})
 	for _, c := range []struct{ user, password, want string }{
 		{"inbox-1", "x", "235 inbox-1"}, {"wrong", "x", refused}, {"x", "wrong", refused},
+		{"my app/2", "x", "235 my app/2"}, {"a\nb", "x", syntaxReply.String()}, {strings.Repeat("x", 255), "x", syntaxReply.String()},
 	} {
 		if got := login(t, a, home, c.user, c.password); got != c.want {
 			t.Errorf("%s/%s: %s, want %s", c.user, c.password, got, c.want)
@@ -357,6 +359,45 @@ func TestAnyPassword(t *testing.T) {
 		t.Error("may not send as anybody")
 	}
 	must(t, a.Allow("inbox-1", 10, 1000))
+}
+
+// What is set holds at once, for sessions that have begun too (AUTH-15).
+func TestRightsChange(t *testing.T) {
+	var events []string
+	a := open(t, Config{}, Needs{Events: event.SinkFunc(func(e event.Event) { events = append(events, e.(event.AccountChanged).Action) })})
+	addAccount(t, a, "anna@example.org", "x")
+	may := func(address string) bool { ok, err := a.MaySend("anna@example.org", address); must(t, err); return ok }
+	if !may("anna@example.org") || may("boss@example.org") || may("") {
+		t.Error("defaults")
+	}
+	must(t, a.SetSenders("anna@example.org", []string{"*.example.org", "<>"}, "test"))
+	if may("anna@example.org") || !may("x@sub.example.org") || !may("") {
+		t.Error("after SetSenders")
+	}
+	if err := a.SetSenders("anna@example.org", []string{"a@b@"}, "test"); err == nil {
+		t.Error("took a bad pattern")
+	}
+	must(t, a.SetNetworks("anna@example.org", []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, "test"))
+	if here, away := login(t, a, home, "anna@example.org", "x"), login(t, a, there, "anna@example.org", "x"); here != "235 anna@example.org" || away != refused {
+		t.Errorf("from home %s, from elsewhere %s", here, away)
+	}
+	must(t, a.SetLimits("anna@example.org", Limits{Size: 5}, "test"))
+	if err := a.Allow("anna@example.org", 1, 6); smtp.AsReply(err).Code != 552 {
+		t.Errorf("after SetLimits: %v", err)
+	}
+	addAccount(t, a, "bob", "x")
+	must(t, a.SetProxy("bob", []string{"ANNA@example.org"}, "test"))
+	if x, err := a.Begin("PLAIN", inTLS(home)); err != nil {
+		t.Fatal(err)
+	} else if _, end := run(x, []byte("anna@example.org\x00bob\x00x")); end != "235 anna@example.org" {
+		t.Errorf("proxy: %s", end)
+	}
+	if err := a.SetProxy("nobody", nil, "test"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if got := strings.Join(events, ", "); got != "added, senders changed, networks changed, limits changed, added, proxy rights changed" {
+		t.Error(got)
+	}
 }
 
 func TestATableThatFailsIsNotTheUsersFault(t *testing.T) { // RC-36, AUTH-3: 454

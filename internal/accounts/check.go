@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"paquebot/internal/smtp"
 )
@@ -67,6 +68,9 @@ func (a *Accounts) Login(ctx context.Context, from netip.Addr, user, password st
 func anybody(user, password string) (*entry, error) {
 	if user == "wrong" || password == "wrong" {
 		return nil, smtp.BadLogin.Because(errPassword)
+	}
+	if user == "" || len(user) > nameMax || strings.ContainsFunc(user, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, syntaxReply // the name becomes a mailbox's and is shown
 	}
 	return someone(user), nil
 }

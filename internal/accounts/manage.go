@@ -155,6 +155,22 @@ func (a *Accounts) SetSenders(name string, patterns []string, by string) error {
 	})
 }
 
+// SetNetworks replaces the networks an account may log in from; none: anywhere.
+func (a *Accounts) SetNetworks(name string, networks []netip.Prefix, by string) error {
+	return a.change(name, "networks changed", by, func(e *entry) error {
+		e.Networks = slices.Clone(networks)
+		return nil
+	})
+}
+
+// SetProxy replaces the accounts an account may act as; "*" is any.
+func (a *Accounts) SetProxy(name string, others []string, by string) error {
+	return a.change(name, "proxy rights changed", by, func(e *entry) error {
+		e.Proxy = slices.Clone(others)
+		return nil
+	})
+}
+
 // Remove deletes an account, its tokens and its counters. It also deletes one
 // that a declared account shadows, which otherwise nothing could reach.
 func (a *Accounts) Remove(name, by string) error {
@@ -303,17 +319,15 @@ func (a *Accounts) SendersOf(account string) []string {
 
 // Stat is how busy the door is.
 type Stat struct {
-	Accounts  int   // of the configuration and the table
 	Hashes    int64 // argon2 computations so far
 	Waiting   int64 // logins waiting for a slot now
 	Verified  int   // credentials remembered
 	Addresses int   // addresses with failed logins
 }
 
-// Stat measures; it reads the table through.
+// Stat measures.
 func (a *Accounts) Stat() Stat {
-	all, _ := a.List() // what cannot be read is not counted; List's other callers hear of it
-	s := Stat{Accounts: len(all), Hashes: a.gate.computed.Load(), Waiting: a.gate.waiting.Load()}
+	s := Stat{Hashes: a.gate.computed.Load(), Waiting: a.gate.waiting.Load()}
 	a.verified.mu.Lock()
 	s.Verified = a.verified.seen.len()
 	a.verified.mu.Unlock()

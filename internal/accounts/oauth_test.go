@@ -51,8 +51,9 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 		form, _ := io.ReadAll(r.Body)
 		user, password, _ := r.BasicAuth()
 		token, _, _ := strings.Cut(strings.TrimPrefix(string(form), "token="), "&")
-		if body = i.active[token]; body == nil || user != "paquebot" || password != "s" {
-			body = map[string]any{"active": false}
+		body = map[string]any{"active": false}
+		if known := i.active[token]; known != nil && user == "paquebot" && password == "s" {
+			body = known
 		}
 	default:
 		return &http.Response{StatusCode: 404, Status: "404", Body: http.NoBody, Request: r}, nil
