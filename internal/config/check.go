@@ -51,6 +51,11 @@ func (c *Config) checkAllowed(r *report) {
 	}
 }
 
+// isTarget: an alias leads to an address, or to a local part of its own domain.
+func isTarget(s string) bool {
+	return isAddress(s) || !strings.Contains(s, "@") && isAddress(s+"@example.org")
+}
+
 // words are the strings of a value written as TOML: one, or a list's. None of
 // the words that are allowed anywhere holds a quotation mark.
 func words(value string) []string {
@@ -184,13 +189,13 @@ func (c *Config) checkDomains(r *report) {
 		if d.Recipients.Verify && !strings.Contains(d.Deliver, "mtp:") {
 			r.faultDo(path+".recipients", `only smtp and lmtp can be asked; give a list, or "any"`, "recipients = \"verify\" needs a next hop that speaks SMTP or LMTP")
 		}
-		if d.CatchAll != "" && !isAddress(d.CatchAll) {
-			r.faultDo(path+".catch_all", `a whole address, "anna@example.org"`, "catch_all %q is not an address", d.CatchAll)
+		if d.CatchAll != "" && !isTarget(d.CatchAll) {
+			r.faultDo(path+".catch_all", `an address, "anna@example.org", or a local part of this domain`, "catch_all %q is not an address", d.CatchAll)
 		}
 		for name, to := range d.Aliases.Table {
 			for _, t := range to {
-				if !isAddress(t) {
-					r.faultDo(join(path+".aliases", name), `a whole address, "anna@example.org"`, "alias %q leads to %q, which is not an address", name, t)
+				if !isTarget(t) {
+					r.faultDo(join(path+".aliases", name), `an address, "anna@example.org", or a local part of this domain`, "alias %q leads to %q, which is not an address", name, t)
 				}
 			}
 		}

@@ -80,7 +80,7 @@ var keys = []Key{
 		Doc: "Where its mail goes: lmtp://HOST:PORT, lmtp:/run/lmtp.sock, smtp://HOST:PORT, maildir:/var/mail/{local}, https://app.example/hook, or catch (kept for the console)."},
 	{Path: "domain.recipients", Default: `"any"`, Example: `["anna", "bo"]`,
 		Doc: "Who exists there: \"any\", \"verify\" (the next hop is asked at RCPT), a list of local parts, or { file = \"…\" } with one in each line. Mail to others is refused at RCPT, so that no bounce is owed."},
-	{Path: "domain.aliases", Example: `{ postmaster = ["anna@example.org"] }`,
+	{Path: "domain.aliases", Example: `{ info = ["anna", "bo@example.net"] }`,
 		Doc: "Addresses that stand for others: a table, or { file = \"…\" } with lines \"name: target, target\". Aliases may lead to other domains and to each other."},
 	{Path: "domain.catch_all", Example: `"anna@example.org"`,
 		Doc: "Who gets mail for those who do not exist. It attracts all the spam there is."},
