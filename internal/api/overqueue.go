@@ -56,7 +56,7 @@ const sampled = 10
 // sample gives a site the last words that one of its recipients heard: after a
 // restart nobody else remembers them.
 func (o overQueue) sample(ctx context.Context, v *SiteView) {
-	for item, err := range o.queue.List(ctx, queue.Filter{Site: v.Site}) {
+	for item, err := range o.queue.List(ctx, queue.Filter{Site: v.Site}, mail.ID{}) {
 		if err != nil {
 			return
 		}
