@@ -356,10 +356,15 @@ func templateFuncs(p Ports) template.FuncMap {
 		"clock": clock,
 		"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"full":  func(t time.Time) string { return t.Format("Mon 2 Jan 2006 15:04:05.000 -0700") },
-		"like":  func(o mail.Origin) uint16 { return p.Like(o.Local.Port()) },
-		"port":  portOf,
-		"user":  func(m catch.Message) string { return m.Origin.Account },
-		"tabs":  func() []string { return tabNames },
+		"other": func(o mail.Origin) uint16 { // the standard port, where it is another one
+			if like := p.Like(o.Local.Port()); like != o.Local.Port() {
+				return like
+			}
+			return 0
+		},
+		"port": portOf,
+		"user": func(m catch.Message) string { return m.Origin.Account },
+		"tabs": func() []string { return tabNames },
 		"offset": func(first, at time.Time) string {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
