@@ -221,6 +221,17 @@ func TestQuotasSurviveARestart(t *testing.T) {
 		usage.rows["usage/anna"] = []byte("damaged")
 		a = open(t, c, Needs{Accounts: accounts, Usage: usage})
 		must(t, a.Allow("anna", 1, 1))
+		usage.fault = errors.New("disk on fire") // counts go on in memory
+		for range 9 {
+			time.Sleep(saveEvery)
+			must(t, a.Allow("anna", 1, 1))
+		}
+		if err := a.Allow("anna", 1, 1); smtp.AsReply(err).Code != 452 {
+			t.Errorf("with a broken table: %v, want the daily quota", err)
+		}
+		if err := a.Close(); !errors.Is(err, usage.fault) {
+			t.Errorf("close: %v", err)
+		}
 	})
 }
 

@@ -18,12 +18,13 @@ type Usage struct {
 }
 
 // usage counts what accounts send (ABU-8), in coarse buckets, and writes the
-// counts down now and then, so that a restart does not give quotas anew.
+// counts down now and then, so that a restart does not give quotas anew. A
+// table that fails makes it forget at restarts, and never refuses mail: whoever
+// opened the table hears of that (store.Options.Trouble).
 type usage struct {
 	table Table // may be nil
 	mu    sync.Mutex
 	open  *lru[string, *counters]
-	err   error // of writing down an entry that was pushed out
 }
 
 const (
@@ -42,7 +43,7 @@ const (
 
 func newUsage(table Table) *usage {
 	u := &usage{table: table, open: newLRU[string, *counters](countersMax)}
-	u.open.dropped = func(key string, c *counters) { u.err = errors.Join(u.err, u.save(key, c)) }
+	u.open.dropped = func(key string, c *counters) { _ = u.save(key, c) } // see usage
 	return u
 }
 
@@ -115,10 +116,7 @@ func (s *counterState) add(messages, recipients int) {
 func (u *usage) charge(key string, recipients int, judge func(Usage) error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c, err := u.get(key)
-	if err != nil {
-		return err
-	}
+	c := u.get(key)
 	now := time.Now()
 	c.state.advance(now)
 	if err := judge(c.state.usage(now)); err != nil {
@@ -129,27 +127,23 @@ func (u *usage) charge(key string, recipients int, judge func(Usage) error) erro
 		c.dirty = true
 	}
 	if c.dirty && now.Sub(c.saved) >= saveEvery {
-		return u.save(key, c)
+		_ = u.save(key, c) // tried again with the next message; see usage
 	}
 	return nil
 }
 
-func (u *usage) get(key string) (*counters, error) {
+func (u *usage) get(key string) *counters {
 	if c, ok := u.open.get(key); ok {
-		return c, nil
+		return c
 	}
 	c := &counters{}
 	if u.table != nil {
-		value, ok, err := u.table.Get([]byte(usagePrefix + key))
-		if err != nil {
-			return nil, err
-		}
-		if ok {
+		if value, ok, err := u.table.Get([]byte(usagePrefix + key)); ok && err == nil {
 			c.decode(value)
 		}
 	}
 	u.open.put(key, c)
-	return c, nil
+	return c
 }
 
 func (u *usage) save(key string, c *counters) error {
@@ -176,7 +170,7 @@ func (u *usage) forget(key string) error {
 func (u *usage) flush() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	err := u.err
+	var err error
 	u.open.each(func(key string, c *counters) { err = errors.Join(err, u.save(key, c)) })
 	return err
 }
