@@ -154,7 +154,7 @@ func runSendmail(g *Globals, args []string) int {
 	conn, err := net.DialTimeout("unix", path, 10*time.Second)
 	if err != nil {
 		fail(exTempFail, "the server does not answer on "+path, err)
-		fmt.Fprintln(g.Stderr, "  Nothing was taken. Is it running, and does this user may open the socket?")
+		fmt.Fprintln(g.Stderr, "  Nothing was taken. Is it running, and may this user open the socket?")
 		return exTempFail
 	}
 	if call.smtp {

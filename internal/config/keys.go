@@ -31,7 +31,7 @@ var keys = []Key{
 	{Path: "hostname", Auto: "the machine's name", Example: `"mx1.example.org"`,
 		Doc: "The name this server says it has: in the greeting, EHLO, Received and Message-ID. It should be a full name whose address points back to it."},
 	{Path: "data_dir", Default: `"/var/lib/paquebot"`, Example: `"/var/lib/paquebot"`, Restart: true,
-		Doc: "The folder for everything that must survive: the spool, accounts, history and the operator's socket. Only the server's user may enter it."},
+		Doc: "The folder for everything that must survive: the spool, accounts, history and the operator's socket. Only the server's user can read it."},
 
 	{Path: "tls", Doc: "The certificate all listeners show. Without one the server makes a self-signed one, which senders to port 25 accept and programs that submit mail refuse.",
 		Example: "cert = \"/etc/paquebot/fullchain.pem\"\nkey = \"/etc/paquebot/privkey.pem\""},

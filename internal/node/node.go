@@ -93,9 +93,10 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 		}
 	}
 	n.events = event.All(sink, n.metrics, n.pace)
+	began := n // a return of nil and an error makes n nil before what follows runs
 	defer func() {
 		if err != nil {
-			n.closeAll(context.Background())
+			began.closeAll(context.Background())
 		}
 	}()
 
@@ -160,7 +161,9 @@ func (n *Node) openLog(c *config.Config) (event.Sink, error) {
 
 // bind opens the sockets of all listeners, or none.
 func (n *Node) bind(list []config.Listener, dir string) ([]net.Listener, error) {
-	if err := n.world.FS.MkdirAll(dir, 0o700); err != nil {
+	// Others may pass through to submit.sock; what lies beside it is not theirs
+	// to read.
+	if err := n.world.FS.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("cannot make data_dir: %w", err)
 	}
 	var open []net.Listener
