@@ -195,8 +195,9 @@ func (a *Accounts) Remove(name, by string) error {
 		return err
 	}
 	a.unshadow(set, key)
+	a.usage.forget(key)
 	a.needs.Events.Emit(event.AccountChanged{Account: name, Action: "removed", By: by})
-	return a.usage.forget(key)
+	return nil
 }
 
 func (a *Accounts) drop(key string) error {
