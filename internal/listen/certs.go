@@ -101,7 +101,7 @@ func (p *pair) stamps() (s [2]fileStamp, err error) {
 	for i, name := range []string{p.certFile, p.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("certificate or key file: %w; see [tls] in the configuration", err)
 		}
 		s[i] = fileStamp{info.ModTime(), info.Size()}
 	}

@@ -65,6 +65,21 @@ func (g *guard) enter(a netip.Addr, now time.Time) (leave func(), why string) {
 	return func() { g.leave(key, v) }, ""
 }
 
+// enterExempt counts a connection that only the total bounds.
+func (g *guard) enterExempt() (leave func(), why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.connections > 0 && g.total >= g.connections {
+		return nil, "too many connections"
+	}
+	g.total++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.total--
+	}, ""
+}
+
 func (g *guard) leave(key netip.Addr, v *visits) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

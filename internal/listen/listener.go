@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,10 @@ type Config struct {
 	TLSFirst  bool           // submissions: nothing is said before the handshake (P465-1)
 	ProxyFrom []netip.Prefix // peers that must send a PROXY header; when not empty, all others are refused (INT-1)
 	Trusted   []netip.Prefix // Origin.Trusted for these
+
+	// Exempt peers, and trusted ones, are bound by Connections alone: a relay
+	// that serves a fleet comes from one address.
+	Exempt []netip.Prefix
 
 	Connections   int // at once; 0: no bound
 	PerAddress    int // at once from an address, /64 for IPv6 (ABU-1); 0: no bound
@@ -116,12 +122,15 @@ func (l *Listener) receive(ctx context.Context, conn net.Conn) {
 			_ = conn.Close() // INT-1: no reply to what is no client
 			return
 		}
+		if o.Client != addrPort(conn.RemoteAddr()) {
+			l.needs.Events.Emit(event.ConnectionProxied{Listener: l.cfg.Name, Client: o.Client, Proxy: addrPort(conn.RemoteAddr())})
+		}
 		conn = proxied
 	}
 	o.Trusted = o.Trusted || within(l.cfg.Trusted, o.Client.Addr())
-	leave, why := l.guard.enter(o.Client.Addr(), time.Now())
+	leave, why := l.admit(o)
 	if leave == nil {
-		l.refuse(conn, o, why)
+		l.refuse(ctx, conn, o, why)
 		return
 	}
 	defer leave()
@@ -137,9 +146,21 @@ func (l *Listener) receive(ctx context.Context, conn net.Conn) {
 	l.needs.Handler.Serve(ctx, conn, o, state)
 }
 
-// refuse turns a peer away with 421 (RC-4), if it can be told within bounds. On
-// a port where TLS comes first it cannot: the connection is closed.
-func (l *Listener) refuse(conn net.Conn, o mail.Origin, why string) {
+// admit counts a peer, and says why not.
+func (l *Listener) admit(o mail.Origin) (leave func(), why string) {
+	if l.exempt(o) {
+		return l.guard.enterExempt()
+	}
+	return l.guard.enter(o.Client.Addr(), time.Now())
+}
+
+func (l *Listener) exempt(o mail.Origin) bool {
+	return o.Trusted || within(l.cfg.Exempt, o.Client.Addr())
+}
+
+// refuse turns a peer away with 421 (RC-4), inside TLS where that comes first
+// (PC-3), as far as it can be told within bounds; else it just closes.
+func (l *Listener) refuse(ctx context.Context, conn net.Conn, o mail.Origin, why string) {
 	reply := smtp.TooMany
 	l.needs.Events.Emit(event.ConnectionRefused{Listener: l.cfg.Name, Role: l.cfg.Role, Client: o.Client, Reply: reply, Reason: why})
 	select {
@@ -149,17 +170,40 @@ func (l *Listener) refuse(conn net.Conn, o mail.Origin, why string) {
 		return
 	}
 	defer func() { <-l.turns }()
-	if l.cfg.TLSFirst {
-		_ = conn.Close()
-		return
-	}
 	_ = conn.SetDeadline(time.Now().Add(refuseMax))
+	if l.cfg.TLSFirst {
+		secured, ok := l.handshake(ctx, conn, o)
+		if !ok {
+			return
+		}
+		conn = secured
+	}
 	l.needs.Refuse(conn, reply)
+	linger(conn)
 	_ = conn.Close()
 }
 
+// linger waits for the peer to hang up: to close while octets of its are unread
+// is a reset, which takes the reply with it. The connection has its deadline.
+func linger(conn net.Conn) {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	var waste [512]byte
+	for range lingerReads {
+		if _, err := conn.Read(waste[:]); err != nil {
+			return
+		}
+	}
+}
+
+// lingerReads is how many reads of up to 512 octets a peer that is turned away
+// is worth.
+const lingerReads = 16
+
 func (l *Listener) handshake(ctx context.Context, conn net.Conn, o mail.Origin) (*tls.Conn, bool) {
-	if !l.guard.handshake(o.Client.Addr(), time.Now()) {
+	if !l.exempt(o) && !l.guard.handshake(o.Client.Addr(), time.Now()) {
 		l.needs.Events.Emit(event.ConnectionRefused{Listener: l.cfg.Name, Role: l.cfg.Role, Client: o.Client, Reason: "too many TLS handshakes from this address"})
 		_ = conn.Close()
 		return nil, false
@@ -168,7 +212,7 @@ func (l *Listener) handshake(ctx context.Context, conn net.Conn, o mail.Origin) 
 	defer cancel()
 	secured := tls.Server(conn, l.cfg.TLS)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		text, advice := explain(err)
+		text, advice := explain(err, o.Local.Port())
 		l.needs.Events.Emit(event.TLSFailed{Origin: o, Error: text, Advice: advice})
 		_ = conn.Close()
 		return nil, false
@@ -176,22 +220,27 @@ func (l *Listener) handshake(ctx context.Context, conn net.Conn, o mail.Origin) 
 	return secured, true
 }
 
-// explain says what a failed handshake means (TE-4, TE-15, PC-18).
-func explain(err error) (text, advice string) {
+// explain says what a failed handshake means, and what the owner of the client
+// should change (TE-4, TE-15, PC-18, P465-4, P465-5).
+func explain(err error, port uint16) (text, advice string) {
+	mode := fmt.Sprintf("client uses STARTTLS mode on %d; switch to SSL/TLS", port)
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) && plain.Conn != nil {
-		first := smtp.Printable(string(plain.RecordHeader[:]))
-		return "cleartext on TLS port, beginning with \"" + first + "\"",
-			"the client uses STARTTLS mode (or none) on a port where TLS comes first; switch it to SSL/TLS, or use 587"
+		first := plain.RecordHeader[:]
+		return fmt.Sprintf("cleartext on TLS port, beginning with %q (%x)", smtp.Printable(string(first)), first), mode
 	}
-	var alert tls.AlertError
-	switch {
-	case errors.As(err, &alert):
-		return err.Error(), "the client ended the handshake; it may not trust the certificate"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no handshake within " + handshakeMax.String(), "the client waits for a greeting: it uses STARTTLS mode on a port where TLS comes first; switch it to SSL/TLS, or use 587"
+	var alert *net.OpError // crypto/tls wraps the peer's alert in one
+	switch text = smtp.Printable(err.Error()); {
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return text, "client ended the handshake; it may not trust the certificate"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "no handshake within " + handshakeMax.String(), "client waits for a greeting: " + mode
+	case strings.Contains(text, "unsupported versions"):
+		return text, "client offers nothing newer than TLS 1.1; update it"
+	case strings.Contains(text, "application protocol"):
+		return text, "client speaks another protocol (ALPN); this is a mail port"
 	}
-	return err.Error(), ""
+	return text, ""
 }
 
 func within(list []netip.Prefix, a netip.Addr) bool {

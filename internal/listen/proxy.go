@@ -97,3 +97,11 @@ func (c *bufferedConn) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// CloseWrite says EOF to the peer where the connection below can.
+func (c *bufferedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

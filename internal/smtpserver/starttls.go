@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"paquebot/internal/event"
@@ -71,18 +72,21 @@ func (s *Session) forget() {
 // handshakeAdvice says what a failed handshake tells about the client.
 func handshakeAdvice(err error) string {
 	var head tls.RecordHeaderError
-	var alert tls.AlertError
+	var alert *net.OpError // crypto/tls wraps the peer's alert in one
 	switch {
 	case errors.As(err, &head):
 		return "client sent no TLS after STARTTLS: " + smtp.Printable(string(head.RecordHeader[:]))
-	case errors.As(err, &alert):
-		return "client refused our certificate or offer: " + alert.Error()
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return "client ended the handshake; it may not trust the certificate"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "client began STARTTLS and fell silent"
 	case errors.Is(err, net.ErrClosed):
 		return "client closed within the handshake"
 	}
-	return "" // the error says it: versions offered, no common cipher, ALPN
+	if strings.Contains(err.Error(), "unsupported versions") {
+		return "client offers nothing newer than TLS 1.1; update it" // TE-15
+	}
+	return "" // the error says it: no common cipher, ALPN
 }
 
 // tlsFacts is what a handshake settled, for Received and events (TLS-13).
