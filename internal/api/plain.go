@@ -14,17 +14,17 @@ func Plain(o mail.Outcome) string {
 	if o.Result == mail.Accepted {
 		return ""
 	}
-	if o.Ours {
-		if words := byStage[o.Stage]; words != "" && o.Reply.Enhanced.Subject == 4 {
-			return words
-		}
+	words := byStage[o.Stage]
+	network := o.Reply.Enhanced.Subject == 4 || o.Stage == mail.StageStartTLS
+	if words != "" && (o.Stage == mail.StageAuth || o.Ours && network) {
+		return words
 	}
 	for _, m := range meanings {
 		if m.fits(o.Reply) {
 			return m.words
 		}
 	}
-	if words := byStage[o.Stage]; words != "" && o.Ours {
+	if words != "" && o.Ours {
 		return words
 	}
 	if o.Reply.Permanent() {
@@ -78,7 +78,9 @@ func (m meaning) fits(r smtp.Reply) bool {
 var meanings = []meaning{
 	{4, "", "greylist", "greylisting"},
 	{4, "", "graylist", "greylisting"},
+	{4, "", "temporarily deferred", "they limit our rate"},
 	{4, "", "too many", "too much at once"},
+	{4, "", "busy", "busy"},
 	{4, "", "rate", "they limit our rate"},
 	{4, "7.650", "", "they limit our rate"},
 	{0, "", "blocked using", "our address is on a block list"},
@@ -109,5 +111,4 @@ var meanings = []meaning{
 	{5, "6.", "", "they cannot take this content"},
 	{5, "7.", "", "refused by their policy"},
 	{5, "", "user unknown", "no such user"},
-	{4, "", "try again", "busy"},
 }

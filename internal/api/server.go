@@ -113,7 +113,7 @@ func (s *Server) status(ctx context.Context, _ request) (Status, error) {
 		return Status{}, absent("status")
 	}
 	st := s.needs.Status(ctx)
-	st.Schema = "paquebot.status/1"
+	st.Schema, st.Listeners = "paquebot.status/1", orEmpty(st.Listeners)
 	return st, nil
 }
 
@@ -122,7 +122,7 @@ func (s *Server) reload(ctx context.Context, _ request) (ReloadResult, error) {
 		return ReloadResult{}, absent("configuration to read again")
 	}
 	r := s.needs.Reload(ctx)
-	r.Schema = "paquebot.reload/1"
+	r.Schema, r.Problems = "paquebot.reload/1", orEmpty(r.Problems)
 	return r, nil
 }
 
