@@ -459,3 +459,5 @@ func recovers(c moment) error {
 	}
 	return nil
 }
+
+func testRand() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }

@@ -49,13 +49,13 @@ func (p Pos) String() string {
 type kind byte
 
 const (
-	kindAccept kind = 1 + iota // a message: see accepted
-	kindPart                   // a part of a large body, ahead of its accept record
-	kindUpdate                 // mail.Updates
-	kindIntend                 // an ID and recipients
-	kindFinish                 // IDs, each with the segment of its accept record
-	kindCopy                   // as kindAccept: a message moved here from an older segment
-	kindRestate                // as kindUpdate: standings moved here, nothing new in them
+	kindAccept  kind = 1 + iota // a message: see accepted
+	kindPart                    // a part of a large body, ahead of its accept record
+	kindUpdate                  // mail.Updates
+	kindIntend                  // an ID and recipients
+	kindFinish                  // IDs, each with the segment of its accept record
+	kindCopy                    // as kindAccept: a message moved here from an older segment
+	kindRestate                 // as kindUpdate: standings moved here, nothing new in them
 	kindEnd
 )
 

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -64,15 +65,23 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readSegmentHeader returns false if the file does not begin with one: it was
-// created and the first batch did not come to the disk.
+// readSegmentHeader returns false if the file does not begin with one yet: it
+// was created, and its first batch did not come to the disk. A header lies in
+// one sector, so what is there and is not a header is damage.
 func readSegmentHeader(f io.ReaderAt, number uint32) (segmentHeader, bool, error) {
 	b := make([]byte, segmentHeaderSize)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+	n, err := f.ReadAt(b, 0)
+	if err != nil && err != io.EOF {
 		return segmentHeader{}, false, err
 	}
+	if n < len(b) || len(bytes.Trim(b, "\x00")) == 0 {
+		return segmentHeader{}, false, nil
+	}
 	h, ok := parseSegmentHeader(b)
-	return h, ok && h.number == number, nil
+	if !ok || h.number != number {
+		return segmentHeader{}, false, damaged(at(number, 0), "not a segment's header")
+	}
+	return h, true, nil
 }
 
 // record is one record as read.
