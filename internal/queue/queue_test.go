@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,11 +99,11 @@ func TestReportsLiveTwoDays(t *testing.T) { // Q-7, DSN-2
 // counting counts what is written down.
 type counting struct {
 	spool.Spool
-	updates int
+	updates atomic.Int64
 }
 
 func (c *counting) Record(ctx context.Context, updates []mail.Update) error {
-	c.updates += len(updates)
+	c.updates.Add(int64(len(updates)))
 	return c.Spool.Record(ctx, updates)
 }
 
@@ -126,8 +127,8 @@ func TestADeadSiteBacksOffNotItsMessages(t *testing.T) {
 		if probes < 6 || probes > 14 {
 			t.Errorf("%d probes in three hours", probes)
 		}
-		if c.updates > first+probes+50 {
-			t.Errorf("%d updates for %d attempts", c.updates, first+probes)
+		if n := int(c.updates.Load()); n > first+probes+50 {
+			t.Errorf("%d updates for %d attempts", n, first+probes)
 		}
 		time.Sleep(time.Hour)
 		if n := w.Spool.Stat().Messages; n != 0 {

@@ -21,6 +21,7 @@ type Site struct {
 	seen        map[string]time.Time // by message and recipient
 	count       int
 	window      time.Time
+	contents    int
 }
 
 // Visit is an attempt at a site, seen from there.

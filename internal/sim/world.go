@@ -26,6 +26,7 @@ type World struct {
 	Queue  *queue.Queue
 	Shaper *shaping.Shaper
 	IDs    *mail.IDs
+	Net    *Network
 	Began  time.Time
 
 	t      testing.TB
@@ -38,6 +39,7 @@ type World struct {
 	rand    *rand.Rand
 	sites   map[string]*Site
 	courier queue.Courier // nil: the sites are asked directly
+	peers   []*Peer
 	*books
 }
 
@@ -55,7 +57,7 @@ const here = "here.example"
 
 // NewWorld makes a world in which nothing happens yet.
 func NewWorld(t testing.TB, seed uint64, o Options) *World {
-	w := &World{t: t, config: o.Queue, events: o.Events, Began: time.Now(), rules: &RuleStore{},
+	w := &World{t: t, config: o.Queue, events: o.Events, Began: time.Now(), rules: &RuleStore{}, Net: NewNetwork(),
 		rand: rand.New(rand.NewPCG(seed, 0x70617175)), sites: map[string]*Site{}, books: newBooks()}
 	if w.config.Hostname == "" {
 		w.config.Hostname = "mx." + here
@@ -104,6 +106,16 @@ func (w *World) sink() event.Sink {
 		return event.Discard
 	}
 	return w.events
+}
+
+// Close ends what speaks on the network; no goroutine of the world is left.
+func (w *World) Close() {
+	if c, ok := w.courier.(interface{ Close() }); ok {
+		c.Close()
+	}
+	for _, p := range w.peers {
+		p.close()
+	}
 }
 
 // Stop drains the queue.

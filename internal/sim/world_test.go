@@ -1,16 +1,23 @@
 package sim
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"paquebot/internal/deliver"
 	"paquebot/internal/queue"
 	"paquebot/internal/shaping"
+	"paquebot/internal/spool"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "run this seed alone (or SIM_SEED)")
@@ -27,7 +34,7 @@ func seeds(t *testing.T) []uint64 {
 		}
 		return []uint64{n}
 	}
-	return []uint64{1, 2, 3, 4}
+	return []uint64{1, 2}
 }
 
 // TestWorld lets six days pass in a world of difficult sites. At the end every
@@ -64,7 +71,7 @@ func difficultWorld(t *testing.T, seed uint64) {
 	sites := []string{"good", "grey", "dead", "gone", "busy", "silent", "slow", "liar", "choosy", "moody", "nowhere"}
 	w.Start()
 
-	const messages = 1200
+	const messages = 500
 	for i := range messages {
 		from := fmt.Sprintf("user%d@%s", w.IntN(5), here)
 		var to []string
@@ -102,6 +109,84 @@ func difficultWorld(t *testing.T, seed uint64) {
 	}
 	if n := w.MostIn("good.example", time.Minute); n > 60 {
 		t.Errorf("good.example: %d messages in a minute", n)
+	}
+	t.Logf("seed %d: %d duplicates after lost replies", seed, w.Duplicates())
+}
+
+// TestWorldOnTheWire is the same with the real deliverer and SMTP client,
+// against peers that speak the protocol and misbehave, over a spool on a disk
+// in memory.
+func TestWorldOnTheWire(t *testing.T) {
+	for _, seed := range seeds(t) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { wireWorld(t, seed) })
+			if t.Failed() {
+				t.Logf("again: SIM_SEED=%d go test ./internal/sim -run TestWorldOnTheWire", seed)
+			}
+		})
+	}
+}
+
+func wireWorld(t *testing.T, seed uint64) {
+	j, err := spool.Open(spool.Options{FS: vfs.NewMem(), Dir: "spool", Linger: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	limits := []shaping.Limits{{Site: "*", Connections: 4}}
+	w := NewWorld(t, seed, Options{Spool: j, Shaping: shaping.Config{Rules: limits}, Queue: queue.Config{FreshMax: 200, Window: 16},
+		Courier: func(w *World) queue.Courier {
+			return deliver.New(deliver.Config{Hostname: "mx." + here, Pool: deliver.PoolLimits{Idle: 10 * time.Second}}, deliver.Needs{
+				Dial: func(ctx context.Context, network, addr string, src netip.Addr) (net.Conn, error) {
+					return w.Net.DialFrom(ctx, src, network, addr)
+				}})
+		}})
+	defer w.Close()
+	w.AddPeer(here, Manner{Chunking: true})
+	w.AddPeer("good.example", Manner{Chunking: true, DSN: true})
+	w.AddPeer("plain.example", Manner{Plain: true})
+	w.AddPeer("grey.example", GreylistingManner(10*minute))
+	w.AddPeer("dead.example", Manner{})
+	w.AddPeer("gone.example", Manner{})
+	w.AddPeer("busy.example", Manner{PerMinute: 5})
+	w.AddPeer("mute.example", MuteManner(10))
+	w.AddPeer("slow.example", Manner{Drip: 2 * time.Second})
+	w.AddPeer("liar.example", w.LyingManner(4, false))
+	w.AddPeer("chunkliar.example", w.LyingManner(4, true))
+	w.AddPeer("choosy.example", ChoosyManner())
+	w.AddPeer("refusing.example", RefusingManner())
+	w.AddPeer("garbage.example", Manner{Garbage: true})
+	w.AddPeer("abrupt.example", Manner{HangUpAfter: 2, Chunking: true})
+	w.AddPeer("closed.example", Manner{Greeting: func() string { return "554 5.3.2 No mail today" }})
+	sites := []string{"good", "plain", "grey", "dead", "gone", "busy", "mute", "slow", "liar", "chunkliar", "choosy", "refusing", "garbage", "abrupt", "closed", "nowhere"}
+	w.Fault("dead.example", Refused)
+	w.Fault("gone.example", Silent)
+	w.Start()
+
+	const messages = 300
+	for i := range messages {
+		var to []string
+		for j := range 1 + w.IntN(4) {
+			local := []string{"ok", "ok", "bad", "tired"}[w.IntN(4)]
+			to = append(to, fmt.Sprintf("%s%d.%d@%s.example", local, i, j, sites[w.IntN(len(sites))]))
+		}
+		w.Submit(fmt.Sprintf("user%d@%s", w.IntN(5), here), to...)
+		time.Sleep(time.Duration(w.IntN(120)) * time.Second)
+		if i == messages/2 {
+			w.Stop() // a restart
+			w.Start()
+		}
+	}
+	time.Sleep(day)
+	w.Fault("dead.example", Healthy)
+	time.Sleep(5 * day)
+	w.Stop()
+
+	for _, wrong := range w.Check() {
+		t.Error(wrong)
+	}
+	if n := w.Spool.Stat().Messages; n != 0 {
+		t.Errorf("%d messages are left", n)
 	}
 	t.Logf("seed %d: %d duplicates after lost replies", seed, w.Duplicates())
 }
