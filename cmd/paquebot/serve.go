@@ -39,7 +39,7 @@ func (ServeCmd) Run(g *Globals) error {
 		fmt.Fprint(g.Stderr, config.Render(problems))
 	}
 	if config.Failed(problems) {
-		return problem("the configuration has errors", nil, "mend them, then: paquebot config check")
+		return problem(g.configFile()+" has errors", nil, "mend them, then: paquebot config check -c "+g.configFile())
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
