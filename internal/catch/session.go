@@ -2,6 +2,7 @@ package catch
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -196,19 +197,17 @@ func (s *Store) failed(o mail.Origin, p Problem) {
 	s.watchers.tell(Change{Kind: Failed, Session: &c})
 }
 
-// repeats reports whether the last problem is the same one told by another
-// event: a failed AUTH is a refused command too.
+// repeats reports whether p is told a second time: a failed AUTH is an event of
+// its own and then a refused command.
 func repeats(have []Problem, p Problem) bool {
-	if len(have) == 0 {
+	if len(have) == 0 || p.Command != "AUTH" {
 		return false
 	}
 	last := &have[len(have)-1]
-	if last.Reply != p.Reply || p.At.Sub(last.At) > time.Second {
+	if last.Reply != p.Reply || !strings.HasPrefix(last.Command, "AUTH ") {
 		return false
 	}
-	if last.Advice == "" {
-		last.Advice = p.Advice
-	}
+	last.Advice = p.Advice
 	return true
 }
 

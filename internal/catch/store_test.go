@@ -396,8 +396,9 @@ func TestFailedSessions(t *testing.T) {
 	s := open(t, catch.Config{})
 	o := mail.Origin{Session: "S1", Helo: "laptop", Listener: ":1025"}
 	s.Emit(event.SessionEnded{Origin: mail.Origin{Session: "S0"}, Messages: 1})
-	s.Emit(event.CommandRefused{Origin: o, Command: "AUTH", Reply: smtp.NotDone, Rule: "auth"})
-	s.Emit(event.CommandRefused{Origin: o, Command: "AUTH", Reply: smtp.NotDone, Rule: "auth", Advice: "Use port 1587."})
+	s.Emit(event.AuthFailed{Origin: o, Method: "PLAIN", Reply: smtp.BadLogin, Reason: "wrong password"})
+	s.Emit(event.CommandRefused{Origin: o, Command: "AUTH", Reply: smtp.BadLogin, Rule: "credentials", Advice: "Use another password."})
+	s.Emit(event.CommandRefused{Origin: o, Command: "MAIL FROM:<a@b>", Reply: smtp.NeedAuth, Advice: "Use port 1587."})
 	s.Emit(event.SessionEnded{Origin: o, Reason: "quit", Refusals: 1, Dialogue: []event.Line{{Text: "220 hi"}}})
 	s.Emit(event.TLSFailed{Origin: mail.Origin{Session: "S2"}, Error: "first record does not look like TLS", Advice: "Use SSL/TLS on 1465."})
 	got := s.Sessions()
@@ -405,7 +406,7 @@ func TestFailedSessions(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	f := got[1]
-	if f.Ended != "quit" || len(f.Problems) != 1 || f.Problems[0].Advice != "Use port 1587." || len(f.Dialogue) != 1 {
+	if f.Ended != "quit" || len(f.Problems) != 2 || f.Problems[0].Advice != "Use another password." || f.Advice != "Use port 1587." || len(f.Dialogue) != 1 {
 		t.Errorf("%+v", f)
 	}
 	for n := range 500 {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +222,34 @@ func TestParts(t *testing.T) {
 	if r := p.ask("GET", "/api/dev/messages/latest/parts/99"); r.StatusCode != 404 {
 		t.Error(r.Status)
 	}
+}
+
+// Others' messages, sound and broken: every view of every one is a page.
+func TestEveryMessageHasItsPages(t *testing.T) {
+	p := open(t)
+	names, _ := filepath.Glob("../message/testdata/mime/*/*")
+	if len(names) < 100 {
+		t.Fatalf("only %d messages found", len(names))
+	}
+	for n, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.put(n+1, string(raw))
+		for _, tab := range []string{"html", "text", "headers", "source", "attachments", "envelope", "dialogue"} {
+			got := p.get("/m/latest?fragment=message&tab=" + tab)
+			if !strings.Contains(got, `class="view view-`) || strings.Contains(got, "<script") || strings.Contains(got, " onload=") {
+				t.Errorf("%s, %s: %.300s", name, tab, got)
+			}
+		}
+		var d console.Detail
+		p.json("/api/dev/messages/latest", &d)
+		for _, a := range d.Attachments {
+			p.get(fmt.Sprintf("/api/dev/messages/latest/parts/%d", a.Part))
+		}
+	}
+	p.get("/")
 }
 
 // ux finding 4: a dev catcher is an attack surface.

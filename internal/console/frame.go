@@ -152,7 +152,7 @@ func dropped(z *html.Tokenizer) bool {
 // offer a person to allow it.
 func mayLoadRemote(document string) bool {
 	low := strings.ToLower(document)
-	for _, sign := range []string{`src="http`, `src='http`, "src=http", `src="//`, "url(http", `url("http`, "url('http", `background="http`, "srcset=", `href="http`} {
+	for _, sign := range []string{`src="http`, `src='http`, "src=http", `src="//`, `src='//`, "url(http", `url("http`, "url('http", `background="http`, "srcset=", `href="http`} {
 		if sign == `href="http` {
 			if strings.Contains(low, "<link") && strings.Contains(low, sign) {
 				return true

@@ -256,7 +256,7 @@ func (c *console) fill(v *messageView, root *message.Part) error {
 func fields(h message.Header) []fieldView {
 	var out []fieldView
 	for _, f := range h.Fields {
-		raw := strings.TrimSpace(f.Value())
+		raw := strings.ReplaceAll(f.Value(), "\t", " ") // what folds leave
 		value := message.DecodeWords(raw)
 		fv := fieldView{Name: f.Name, Value: clip(value, fieldMax)}
 		if value != raw {
@@ -368,6 +368,7 @@ func templateFuncs(p Ports) template.FuncMap {
 		"offset": func(first, at time.Time) string {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
+		"sentence":  sentence,
 		"thousands": thousands,
 		"binary":    func(n int64) string { return strconv.FormatFloat(float64(n)/(1<<30), 'g', 3, 64) + " GiB" },
 		"plural": func(n int, one, many string) string {
@@ -408,6 +409,19 @@ func humanSize(n any) string {
 		b /= 1000
 	}
 	return strconv.FormatFloat(b, 'f', 1, 64) + " GB"
+}
+
+// sentence makes a sentence of what an event says: "client has TLS off".
+func sentence(s string) string {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return s
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.ContainsAny(s[len(s)-1:], ".!?") {
+		s += "."
+	}
+	return s
 }
 
 // thousands writes 10000 as 10,000.
