@@ -3,7 +3,7 @@ package config
 // Nearest returns the word of the list that somebody who wrote s probably
 // meant, or "" if none is near.
 func Nearest(s string, words []string) string {
-	best, at := "", max(2, len(s)/3)+1
+	best, at := "", min(max(2, len(s)/3), 4)+1
 	for _, w := range words {
 		if d := distance(s, w); d < at && d < max(len(s), len(w)) {
 			best, at = w, d

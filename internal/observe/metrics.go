@@ -20,6 +20,7 @@ import (
 // follow Prometheus' habits (ux.md §3.2.16); every label has a bound.
 type Metrics struct {
 	registry *prometheus.Registry
+	rows     []metricRow // for the reference page
 
 	ports sync.Map // "role listener" → *port
 	sites *bounded
@@ -182,19 +183,32 @@ const namespace = "paquebot"
 // plainName forgives a name that has the prefix already.
 func plainName(name string) string { return strings.TrimPrefix(name, namespace+"_") }
 
+// metricRow describes one metric.
+type metricRow struct {
+	name, kind, help string
+	labels           []string
+}
+
+func (m *Metrics) describe(kind, name, help string, labels []string) {
+	m.rows = append(m.rows, metricRow{namespace + "_" + name, kind, help, labels})
+}
+
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	m.describe("counter", name, help, labels)
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	m.registry.MustRegister(v)
 	return v
 }
 
 func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	m.describe("gauge", name, help, labels)
 	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	m.registry.MustRegister(v)
 	return v
 }
 
 func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	m.describe("histogram", name, help, labels)
 	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 	m.registry.MustRegister(v)
 	return v
