@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"paquebot/internal/mail"
@@ -23,7 +24,9 @@ const (
 var aliasTooBig = smtp.Reply{Code: 550, Enhanced: enhanced(5, 4, 6), Text: "Alias opens to too many addresses, or too deep"}
 
 // expand returns whom a recipient stands for. One that is no alias stands for
-// itself, byte-exact.
+// itself, byte-exact. An alias of several addresses is followed by itself as
+// Expanded, with nothing to report yet: settleRecipients decides at the end of
+// data, when NOTIFY is known, whether it is.
 func (p *Policy) expand(f recipientFacts) ([]mail.Recipient, error) {
 	if f.domain == nil || f.AcceptAll {
 		return []mail.Recipient{{Address: f.Address}}, nil
@@ -42,6 +45,9 @@ func (p *Policy) expand(f recipientFacts) ([]mail.Recipient, error) {
 			r.Alias = f.Address
 		}
 		out = append(out, r)
+	}
+	if len(out) > 1 && !slices.Contains(x.found, f.Address) {
+		out = append(out, mail.Recipient{Address: f.Address, Standing: mail.Standing{State: mail.Expanded, Reported: true}})
 	}
 	return out, nil
 }
@@ -111,13 +117,16 @@ func addressKey(a string) string { return mail.Local(a) + "@" + mail.Domain(a) }
 
 // settleRecipients makes one of recipients named twice, and gives those of an
 // alias with several addresses what RFC 3461 §5.2.7.3 (c) allows: their NOTIFY
-// without SUCCESS, while the alias itself stands in the envelope as Expanded,
-// to be reported if SUCCESS was asked for. One address alone inherits all
+// without SUCCESS, while the alias itself stays in the envelope as Expanded, to
+// be reported, if SUCCESS was asked for. One address alone inherits all
 // (§5.2.7.2).
 func settleRecipients(list []mail.Recipient, from string) []mail.Recipient {
 	members := map[string]int{}
 	for _, r := range list {
-		if r.Alias != "" {
+		switch {
+		case r.State == mail.Expanded:
+			members[r.Address] = 2 // some may have been named by others before
+		case r.Alias != "":
 			members[r.Alias]++
 		}
 	}
@@ -125,12 +134,19 @@ func settleRecipients(list []mail.Recipient, from string) []mail.Recipient {
 	told := map[string]bool{}
 	out := list[:0:0]
 	for _, r := range list {
-		if r.Alias != "" && members[r.Alias] > 1 && r.Notify.Has(mail.NotifySuccess) {
-			if !told[r.Alias] && from != "" {
-				told[r.Alias] = true
-				out = append(out, expanded(r))
+		alias := r.Alias
+		if r.State == mail.Expanded {
+			alias = r.Address
+		}
+		if alias != "" && members[alias] > 1 && r.Notify.Has(mail.NotifySuccess) {
+			if !told[alias] && from != "" {
+				told[alias] = true
+				out = append(out, expanded(alias, r))
 			}
 			r.Notify = withoutSuccess(r.Notify)
+		}
+		if r.State == mail.Expanded {
+			continue // nothing to report
 		}
 		key := addressKey(r.Address)
 		if i, twice := seen[key]; twice {
@@ -144,9 +160,9 @@ func settleRecipients(list []mail.Recipient, from string) []mail.Recipient {
 }
 
 // expanded is the alias that r was opened from, as an end of its own.
-func expanded(r mail.Recipient) mail.Recipient {
+func expanded(alias string, r mail.Recipient) mail.Recipient {
 	return mail.Recipient{
-		Address: r.Alias, Original: r.Original, Notify: mail.NotifySuccess,
+		Address: alias, Original: r.Original, Notify: mail.NotifySuccess,
 		Standing: mail.Standing{State: mail.Expanded},
 	}
 }

@@ -132,6 +132,9 @@ func rcpt(p *Policy, o mail.Origin, from, to string) string {
 	}
 	var out []string
 	for _, r := range list {
+		if r.State == mail.Expanded {
+			continue
+		}
 		s := r.Address
 		if r.Alias != "" {
 			s += "<" + r.Alias
@@ -297,6 +300,18 @@ func TestAliases(t *testing.T) { // REL-6
 	} {
 		if got := rcpt(p, stranger, "x@peer.example", c.to); got != c.want {
 			t.Errorf("%s: %s, want %s", c.to, got, c.want)
+		}
+	}
+	list, err := p.Rcpt(t.Context(), stranger, "x@peer.example", "sales@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := list[len(list)-1]; last.Address != "sales@example.org" || last.State != mail.Expanded || !last.Reported {
+		t.Errorf("the alias itself: %+v", last)
+	}
+	for _, r := range settleRecipients(list, "x@peer.example") {
+		if r.State != mail.Waiting {
+			t.Errorf("without NOTIFY the alias stays: %+v", r)
 		}
 	}
 }
@@ -523,6 +538,11 @@ func TestSettledRecipients(t *testing.T) { // RFC 3461 §5.2.7
 			"a@b:SUCCESS:expanded t@b:FAILURE u@b:FAILURE"},
 		{"SUCCESS alone leaves NEVER", "x@y", []mail.Recipient{{Address: "t@b", Alias: "a@b", Notify: s}, {Address: "u@b", Alias: "a@b", Notify: s}},
 			"a@b:SUCCESS:expanded t@b:NEVER u@b:NEVER"},
+		{"one was named before", "x@y", []mail.Recipient{{Address: "t@b"}, {Address: "u@b", Alias: "a@b", Notify: sf}, {Address: "a@b", Notify: sf, Standing: mail.Standing{State: mail.Expanded, Reported: true}}},
+			"t@b: a@b:SUCCESS:expanded u@b:FAILURE"},
+		{"all were named before", "x@y", []mail.Recipient{{Address: "t@b"}, {Address: "a@b", Notify: sf, Standing: mail.Standing{State: mail.Expanded, Reported: true}}},
+			"t@b: a@b:SUCCESS:expanded"},
+		{"nobody asked", "x@y", []mail.Recipient{{Address: "u@b", Alias: "a@b"}, {Address: "a@b", Standing: mail.Standing{State: mail.Expanded, Reported: true}}}, "u@b:"},
 		{"nobody to tell", "", []mail.Recipient{{Address: "t@b", Alias: "a@b", Notify: sf}, {Address: "u@b", Alias: "a@b", Notify: sf}}, "t@b:FAILURE u@b:FAILURE"},
 		{"without SUCCESS nothing changes", "x@y", []mail.Recipient{{Address: "t@b", Alias: "a@b", Notify: mail.NotifyNever}, {Address: "u@b", Alias: "a@b"}}, "t@b:NEVER u@b:"},
 		{"twice is once", "x@y", []mail.Recipient{{Address: "t@B.example"}, {Address: "T@b.example"}, {Address: "t@b.example", Notify: sf}},
@@ -537,6 +557,9 @@ func TestSettledRecipients(t *testing.T) { // RFC 3461 §5.2.7
 	for _, r := range settleRecipients(in, "x@y") {
 		if r.Original != "rfc822;q@b" {
 			t.Errorf("%s lost its ORCPT", r.Address)
+		}
+		if r.State == mail.Expanded && r.Reported {
+			t.Error("the alias will not be reported")
 		}
 	}
 }
@@ -617,6 +640,9 @@ func FuzzStranger(f *testing.F) {
 			return
 		}
 		for _, r := range list {
+			if r.State == mail.Expanded {
+				continue
+			}
 			if p.find(mail.Domain(r.Address)) == nil && !strings.HasSuffix(r.Address, "@elsewhere.example") {
 				t.Errorf("%q is served as %q", to, r.Address)
 			}
