@@ -191,7 +191,8 @@
   function step(by) {
     const rows = [...document.querySelectorAll('.row')];
     if (!rows.length) return;
-    const at = rows.findIndex((r) => r.hasAttribute('aria-current') || r === document.activeElement);
+    let at = rows.findIndex((r) => r.hasAttribute('aria-current'));
+    if (at < 0) at = rows.indexOf(document.activeElement);
     const row = rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + by))];
     if ($('split').classList.contains('reading')) open(keepTab(row), true);
     else { row.focus(); row.scrollIntoView({ block: 'nearest' }); }
