@@ -221,13 +221,15 @@ func (a *Accounts) findShadowed(s *settings) error {
 	return nil
 }
 
-// Conflicts are the names that the configuration and the table both have.
+// Conflicts are the names that the configuration and the table both have, in
+// order.
 func (a *Accounts) Conflicts() []string {
 	var names []string
 	s := a.current.Load()
 	for key := range s.shadowed {
 		names = append(names, s.declared[key].Name)
 	}
+	slices.Sort(names)
 	return names
 }
 
@@ -237,6 +239,9 @@ func (a *Accounts) Close() error { return a.usage.flush() }
 // find returns the account of that name; nil if there is none. An error means
 // that the table cannot be read.
 func (a *Accounts) find(name string) (*entry, error) {
+	if len(name) > nameMax {
+		return nil, nil // nobody has such a name: no need to prepare and look up what a stranger sent
+	}
 	key := canonical(name)
 	s := a.current.Load()
 	if e := s.declared[key]; e != nil {
