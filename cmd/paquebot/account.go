@@ -46,6 +46,17 @@ type AccountAddCmd struct {
 	HashOnly     bool     `help:"Print an [[account]] for the configuration instead; nothing is added."`
 }
 
+// Help is shown below the usage.
+func (AccountAddCmd) Help() string {
+	return `Without --sender an account whose name is an address may send as that address,
+any other one as anybody.
+
+Examples:
+  paquebot account add anna@example.org
+  paquebot account add app-7 --sender '*@example.org' --per-hour 1000
+  paquebot account add app-8 --password-file /run/secrets/app-8`
+}
+
 // Run adds it.
 func (c *AccountAddCmd) Run(g *Globals) error {
 	password, err := c.password(g)

@@ -420,6 +420,72 @@ type QueueBounceCmd struct{ doing }
 // QueueDeleteCmd deletes.
 type QueueDeleteCmd struct{ doing }
 
+// Help is shown below the usage.
+func (QueueHoldCmd) Help() string {
+	return `What comes later and matches is held too, until --for is over or the rule is
+ended; named messages alone are held once.
+
+Examples:
+  paquebot queue hold --site yahoo --for 2h --reason "too many complaints"
+  paquebot queue hold --account app-7 --dry-run
+  paquebot queue hold KARQ7M3XZ5V8ABCD`
+}
+
+// Help is shown below the usage.
+func (QueueReleaseCmd) Help() string {
+	return `Examples:
+  paquebot queue release --site yahoo
+  paquebot queue release --state held --older-than 1d
+  paquebot queue release KARQ7M3XZ5V8ABCD`
+}
+
+// Help is shown below the usage.
+func (QueueRetryCmd) Help() string {
+	return `A site that is left alone for a while is tried again, too.
+
+Examples:
+  paquebot queue retry --site corp.example
+  paquebot queue retry --all
+  paquebot queue retry KARQ7M3XZ5V8ABCD`
+}
+
+// Help is shown below the usage.
+func (QueueBounceCmd) Help() string {
+	return `The senders are told as for any failure. This cannot be taken back.
+
+Examples:
+  paquebot queue bounce --domain exmaple.org --dry-run
+  paquebot queue bounce --site dead.example --older-than 2d --reason "closed"
+  paquebot queue bounce KARQ7M3XZ5V8ABCD`
+}
+
+// Help is shown below the usage.
+func (QueueDeleteCmd) Help() string {
+	return `Nobody is told, and nothing is kept. This cannot be taken back; see
+paquebot queue show ID --raw to save a message first.
+
+Examples:
+  paquebot queue delete --sender spam@example.org --dry-run
+  paquebot queue delete --account leaked-key --reason "spam run" --yes
+  paquebot queue delete KARQ7M3XZ5V8ABCD`
+}
+
+// Help is shown below the usage.
+func (QueueListCmd) Help() string {
+	return `Examples:
+  paquebot queue list --site yahoo
+  paquebot queue list --sender @news.example.org --older-than 2h
+  paquebot queue list --plain --limit 0 | cut -f5`
+}
+
+// Help is shown below the usage.
+func (QueueSummaryCmd) Help() string {
+	return `Examples:
+  paquebot queue summary
+  paquebot queue summary --by reason
+  paquebot queue summary --json`
+}
+
 // Run holds; mail that comes later is held too, unless messages were named.
 func (c *QueueHoldCmd) Run(g *Globals) error {
 	a := api.Action{Action: api.Hold, Always: c.For == "" && len(c.ID) == 0}

@@ -420,7 +420,7 @@ func (f fact) peer() string {
 // said quotes what was said, with where in the conversation.
 func (f fact) said() string {
 	s := f.Reply
-	if f.Stage != "" && s != "" {
+	if f.Stage != "" && s != "" && !(f.Ours && f.Result == "accepted") {
 		where := strings.ToUpper(f.Stage)
 		if f.Ours {
 			where = f.Stage + ", our words"
@@ -446,7 +446,11 @@ func (p *page) settled(at, who string, f fact) {
 	case "failed":
 		p.row(at, "failed", who+orWords(f.Why, "for good"))
 	case "delivered":
-		p.row(at, "delivered", who+orWords(f.Why, "they took responsibility for it"))
+		words := "they took responsibility for it"
+		if f.Ours {
+			words = "kept here"
+		}
+		p.row(at, "delivered", who+orWords(strings.TrimPrefix(f.Why, "delivered"), words))
 	case "held":
 		until := "until it is released"
 		if !f.Due.IsZero() {
