@@ -156,7 +156,7 @@ func (r *Report) compare(ctx context.Context, j *Journal) error {
 		} else {
 			old = j.idx
 		}
-	} else {
+	} else if !j.indexUnwritten() {
 		r.problem("index", "it cannot be used", repairReindex)
 	}
 	if old != nil {
@@ -177,6 +177,22 @@ func (r *Report) compare(ctx context.Context, j *Journal) error {
 		}
 	}
 	return r.readMessages(ctx, j)
+}
+
+// indexUnwritten reports an index that is whole and holds nothing yet: a young
+// spool was killed before the index was first written out. The next start reads
+// the journal from its beginning, which is no trouble.
+func (j *Journal) indexUnwritten() bool {
+	if _, err := j.fs.Stat(j.fs.PathJoin(j.opt.Dir, distrustTag)); err == nil {
+		return false
+	}
+	x, err := openIndex(j.fs, j.fs.PathJoin(j.opt.Dir, indexDir), j.opt.IndexCache)
+	if err != nil {
+		return false
+	}
+	defer x.db.Close()
+	meta, err := x.get([]byte{keyMeta})
+	return err == nil && meta == nil
 }
 
 // differences walks the two indexes side by side.

@@ -405,6 +405,26 @@ func TestDamageIsReportedNotCut(t *testing.T) {
 	}
 }
 
+func TestKilledYoungSpoolIsSound(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	o := smallOptions
+	o.FS = mem
+	j, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{messages: map[mail.ID]*modelled{}}
+	if err := m.put(j, 1, 1, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	o.FS = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: testRand()})
+	j.Close()
+	r, err := Check(context.Background(), o, nil)
+	if err != nil || len(r.Problems) != 0 || r.Messages != 1 {
+		t.Errorf("check finds %+v, error %v", r, err)
+	}
+}
+
 func TestAnotherProcessIsNoticed(t *testing.T) {
 	o := smallOptions
 	o.FS = vfs.NewMem()
