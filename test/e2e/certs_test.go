@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -66,10 +67,14 @@ func (a *authority) issue(name string, names ...string) (certFile, keyFile strin
 		return "", "", err
 	}
 	certFile, keyFile = filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+".key")
-	return certFile, keyFile, write(map[string]string{
+	err = write(map[string]string{
 		certFile: pemText("CERTIFICATE", der) + pemText("CERTIFICATE", a.cert.Raw),
 		keyFile:  pemText("PRIVATE KEY", keyDER),
 	})
+	if err != nil {
+		return "", "", err
+	}
+	return certFile, keyFile, os.Chmod(keyFile, 0o600)
 }
 
 // client is what a careful client demands of a server with that name.

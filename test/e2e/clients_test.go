@@ -80,10 +80,10 @@ var submissions = []struct {
 
 	// P25-1, P25-2, P25-7, TE-11, TE-12: port 25 takes mail for its own domain from
 	// anybody, and AUTH from nobody.
-	{name: "25 for us", port: "25", security: clear, from: "stranger@example.test", with: "ESMTP"},
-	{name: "25 for us, TLS", port: "25", security: starttls, from: "stranger@example.test", with: "ESMTPS"},
+	{name: "25 for us", port: "25", security: clear, from: "stranger@postfix.test", with: "ESMTP"},
+	{name: "25 for us, TLS", port: "25", security: starttls, from: "stranger@postfix.test", with: "ESMTPS"},
 	{name: "25 relay", port: "25", security: starttls, from: "bert", to: "anna@postfix.test", reply: "550 5.7.1"},
-	{name: "25 unknown user", port: "25", security: starttls, from: "stranger@example.test", to: "nobody@", reply: "550 5.1.1"},
+	{name: "25 unknown user", port: "25", security: starttls, from: "stranger@postfix.test", to: "nobody@", reply: "550 5.1.1"},
 	{name: "25 AUTH", port: "25", security: starttls, account: "bert", to: "anna@postfix.test", refused: true},
 
 	// TE-7, TE-10, MX-7, RC-25

@@ -11,10 +11,13 @@
 // everybody else. So the real ports 25, 587, 465 and 2525 are used, nothing
 // outside is touched, and every process ends with the namespace:
 //
-//	10.77.0.0/24  the wire between us (.1) and the peers (.2)
-//	10.77.1.0/24  us: each server under test has one address, s07.paquebot.test is 10.77.1.7
-//	10.77.2.0/24  the peers: .2 Postfix, .3 chasquid, .4 Dovecot, .53 Knot,
+//	45.77.0.0/24  the wire between us (.1) and the peers (.2)
+//	45.77.1.0/24  us: each server under test has one address, s07.paquebot.test is 45.77.1.7
+//	45.77.2.0/24  the peers: .2 Postfix, .3 chasquid, .4 Dovecot, .53 Knot,
 //	              .101 onwards whatever a test puts there (zone_test.go)
+//
+// They look like public addresses because mail is not sent to private ones
+// that strangers put into the DNS (MX-10); no packet can leave.
 //
 // That takes root and the packages that test/setup.sh installs. Without them
 // the tests are skipped and say so; with CI=true they fail.

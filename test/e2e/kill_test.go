@@ -178,7 +178,7 @@ func (l *load) session(ctx context.Context, port string) error {
 	defer k.close()
 	from := l.s.at("load")
 	if port == "25" {
-		from = "stranger@example.test"
+		from = "stranger@postfix.test"
 	}
 	for i := range 10 {
 		if ctx.Err() != nil {

@@ -135,7 +135,7 @@ func inside(m *testing.M) int {
 	here = w
 	flag.Parse()
 	if set := flag.Lookup("test.parallel"); set.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = flag.Set("test.parallel", "16") // most of a test is waiting for others
+		_ = flag.Set("test.parallel", "8") // most of a test is waiting for others
 	}
 	return m.Run()
 }

@@ -29,7 +29,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		{name: "unknown key in a table", old: "role = \"mx\"", new: "rolle = \"mx\"", words: []string{"rolle", "role"}},
 		{name: "unknown table", old: "[metrics]", new: "[metrix]", words: []string{"metrix", "metrics"}},
 		{name: "no certificate", old: "/certs/", new: "/no-such-place/", words: []string{"no-such-place", s.name + ".pem"}},
-		{name: "bad address", old: s.addr + ":587", new: s.addr + ":58700", words: []string{"58700"}},
+		{name: "bad address", old: s.addr + ":587", new: s.addr + ":587000", words: []string{"587000"}},
 		{name: "bad role", old: "\"submissions\"", new: "\"smtps\"", words: []string{"smtps", "submissions"}},
 		{name: "bad duration", old: "[\"1h\"]", new: "[\"1 hour\"]", words: []string{"1 hour"}},
 		{name: "not TOML", old: "[tls]", new: "[tls", words: []string{"line"}},
@@ -81,7 +81,7 @@ func TestPortInUse(t *testing.T) {
 	}
 	mustContain(t, "serve", r.stderr, first.addr+":25", "in use")
 	// Nor may two servers share a data_dir.
-	check(t, write(map[string]string{second: strings.ReplaceAll(string(text), first.addr+":", "10.77.1.222:")}))
+	check(t, write(map[string]string{second: strings.ReplaceAll(string(text), first.addr+":", "45.77.1.222:")}))
 	r = first.w.cli(t, "", "serve", "-c", second)
 	if r.code == 0 {
 		t.Error(r)
@@ -94,6 +94,7 @@ func TestNoPermissionForPort25(t *testing.T) {
 	s := newServer(t, settings{})
 	check(t, os.MkdirAll(s.dir+"/data", 0o700))
 	check(t, own(s.dir+"/data", "nobody"))
+	check(t, own(filepath.Join(s.w.ca.dir, s.name+".key"), "nobody"))
 	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--bounding-set=-all", "--",
 		s.w.bin, "serve", "-c", s.conf)
 	cmd.WaitDelay = time.Second
@@ -101,7 +102,7 @@ func TestNoPermissionForPort25(t *testing.T) {
 	if err == nil {
 		t.Errorf("it runs:\n%s", out)
 	}
-	mustContain(t, "serve", string(out), s.addr+":25", "permission denied", "setcap") // the remedy
+	mustContain(t, "serve", string(out), s.addr+":25", "no permission", "setcap") // the remedy
 }
 
 func TestReloadKeepsSessions(t *testing.T) {
@@ -145,7 +146,7 @@ func TestReloadKeepsSessions(t *testing.T) {
 	check(t, err)
 	defer fresh.close()
 	check(t, fresh.must("250", "EHLO client.test"))
-	reply, err = fresh.transaction("stranger@example.test", s.note("anna", "to the new domain"), "anna@new.test")
+	reply, err = fresh.transaction("stranger@postfix.test", s.note("anna", "to the new domain"), "anna@new.test")
 	check(t, expected(reply, err, "250 2.0.0"))
 	arrives(t, s.box("new-anna"), "Subject: to the new domain")
 	check(t, old.must("250", "NOOP"))
@@ -205,9 +206,8 @@ func waiting(t *testing.T, n int) (*server, []string) {
 		id := s.submit(t, "anna", "", s.note("anna", fmt.Sprintf("waits %d", i)), "anna@dead-mx.test")
 		ids = append(ids, id)
 	}
-	for _, id := range ids {
-		s.happens(t, id, "recipient.settled", "waiting")
-	}
+	// The first has been tried; then the site is left alone, and the others with it.
+	s.happens(t, ids[0], "recipient.settled", "waiting")
 	return s, ids
 }
 
@@ -247,6 +247,7 @@ func TestQueueCommands(t *testing.T) {
 	mustContain(t, "queue list", list, append(ids, "anna@dead-mx.test", s.at("anna"))...)
 	mustContain(t, "queue list", s.must(t, "queue", "list"), append(ids, "dead-mx.test")...)
 	mustContain(t, "queue show", s.must(t, "queue", "show", ids[0]), "anna@dead-mx.test", "4.4.1")
+	mustContain(t, "queue summary", s.must(t, "queue", "summary"), "dead.test", "4.4.1") // says why
 
 	s.must(t, "queue", "hold", ids[0])
 	s.counts(t, 4, 1)
@@ -265,10 +266,10 @@ func TestQueueCommands(t *testing.T) {
 		return n
 	}
 	before := tries(ids[1])
-	s.must(t, "queue", "retry", ids[1])
-	eventually(t, func() error {
+	eventually(t, func() error { // what is being tried at that moment is left alone
+		r := s.cli(t, "", "queue", "retry", ids[1])
 		if n := tries(ids[1]); n <= before {
-			return fmt.Errorf("%d tries, as before the retry", n)
+			return fmt.Errorf("%d tries, as before the retry: %s", n, r)
 		}
 		return nil
 	})
@@ -303,7 +304,7 @@ func TestTraceTellsTheWholeLife(t *testing.T) {
 	id := s.submit(t, "anna", "", s.note("anna", "a life"), "carol@"+sink.domain)
 	s.happens(t, id, "message.finished")
 	text := s.must(t, "trace", id)
-	mustContain(t, "trace", text, id, s.at("anna"), "carol@"+sink.domain, "TLS 1.3", "PLAIN", "10.77.0.1", "mx."+sink.domain, "250 2.0.0 Ok")
+	mustContain(t, "trace", text, s.at("anna"), "carol@"+sink.domain, "TLS 1.3", "PLAIN", s.addr, "mx."+sink.domain, "250 2.0.0 Ok")
 	if strings.Contains(text, password) {
 		t.Errorf("the password is in the trace:\n%s", text)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // startPostfix starts the peer postfix.test: a mail server with mailboxes anna
-// and grüße, and a relay for everybody in the tests' network.
+// and jörg, and a relay for everybody in the tests' network.
 func startPostfix(t *testing.T) {
 	w := need(t)
 	w.postfix.start(t, func(ctx context.Context) error {
@@ -21,7 +21,7 @@ func startPostfix(t *testing.T) {
 		if err := write(map[string]string{
 			dir + "/etc/main.cf":   fmt.Sprintf(postfixMain, dir, cert, key, nobody, postfixAddr),
 			dir + "/etc/master.cf": postfixMaster,
-			dir + "/users":         "anna@postfix.test anna/\nbulk@postfix.test bulk/\ngrüße@postfix.test gruesse/\n",
+			dir + "/users":         "anna@postfix.test anna/\nbulk@postfix.test bulk/\njörg@postfix.test joerg/\n",
 		}); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ virtual_uid_maps = static:%[4]d
 virtual_gid_maps = static:%[4]d
 inet_interfaces = %[5]s
 inet_protocols = ipv4
-mynetworks = 10.77.0.0/16
+mynetworks = 45.77.0.0/16
 smtpd_tls_cert_file = %[2]s
 smtpd_tls_key_file = %[3]s
 smtpd_tls_security_level = may

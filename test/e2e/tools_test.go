@@ -33,14 +33,14 @@ func TestSendCommand(t *testing.T) {
 			args: []string{"--server", s.name + ":587", "--user", "anna", "--password-file", "-", "--from", s.at("anna"), "--to", s.at("bert")}},
 		{name: "wrong password", stdin: "wrong\n", code: 1, words: []string{"535 5.7.8"},
 			args: []string{"--server", s.name + ":587", "--ca", s.w.ca.caFile, "--user", "anna", "--password-file", "-", "--from", s.at("anna"), "--to", s.at("bert")}},
-		{name: "Postfix", box: postfixBox(t, "anna"), words: []string{"STARTTLS", "250 2.0.0 Ok: queued as"},
+		{name: "Postfix", box: postfixBox(t, "anna"), words: []string{"STARTTLS", "250 2.0.0 Ok", "queued as"},
 			args: []string{"--server", "mx.postfix.test:25", "--from", s.at("anna"), "--to", "anna@postfix.test"}},
 		{name: "refused by Postfix", code: 1, words: []string{"550 5.1.1"},
 			args: []string{"--server", "mx.postfix.test:25", "--from", s.at("anna"), "--to", "nobody@postfix.test"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			subject := "sent by the tool: " + c.name
+			subject := "sent by the tool: [" + c.name + "]"
 			r := s.w.cli(t, c.stdin, append([]string{"send", "--subject", subject}, c.args...)...)
 			if r.code != c.code {
 				t.Errorf("want exit code %d: %s", c.code, r)

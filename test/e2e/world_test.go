@@ -74,16 +74,16 @@ func (w *world) lay(ctx context.Context) error {
 	}{
 		{false, "ip link set lo up"},
 		{false, fmt.Sprintf("ip link add ship type veth peer name quay netns %d", w.holder)},
-		{false, "ip addr add 10.77.0.1/24 dev ship"},
+		{false, "ip addr add 45.77.0.1/24 dev ship"},
 		{false, "ip link set ship up"},
 		{true, "ip link set lo up"},
-		{true, "ip addr add 10.77.0.2/24 dev quay"},
+		{true, "ip addr add 45.77.0.2/24 dev quay"},
 		{true, "ip link set quay up"},
-		{true, "ip route add local 10.77.2.0/24 dev lo"},
+		{true, "ip route add local 45.77.2.0/24 dev lo"},
 		{true, "ip addr add " + postfixAddr + "/32 dev lo"}, // Postfix looks for its address among the interfaces
-		{true, "ip route add 10.77.1.0/24 via 10.77.0.1"},
-		{false, "ip route add local 10.77.1.0/24 dev lo"},
-		{false, "ip route add 10.77.2.0/24 via 10.77.0.2"},
+		{true, "ip route add 45.77.1.0/24 via 45.77.0.1"},
+		{false, "ip route add local 45.77.1.0/24 dev lo"},
+		{false, "ip route add 45.77.2.0/24 via 45.77.0.2"},
 	} {
 		args := strings.Fields(c.line)
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)

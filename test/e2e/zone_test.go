@@ -8,19 +8,19 @@ import (
 // Who is where. A test takes a server with newServer and a peer's place with
 // newPlace; both have their names in the zone from the start.
 const (
-	postfixAddr  = "10.77.2.2"
-	chasquidAddr = "10.77.2.3"
-	dovecotAddr  = "10.77.2.4"
-	knotAddr     = "10.77.2.53"
-	deadAddr     = "10.77.2.250" // refuses every connection
+	postfixAddr  = "45.77.2.2"
+	chasquidAddr = "45.77.2.3"
+	dovecotAddr  = "45.77.2.4"
+	knotAddr     = "45.77.2.53"
+	deadAddr     = "45.77.2.250" // refuses every connection
 	maxServers   = 99
 	maxPlaces    = 99
 )
 
 func serverName(n int) string { return fmt.Sprintf("s%02d.paquebot.test", n) }
-func serverAddr(n int) string { return fmt.Sprintf("10.77.1.%d", n) }
+func serverAddr(n int) string { return fmt.Sprintf("45.77.1.%d", n) }
 func placeName(n int) string  { return fmt.Sprintf("p%02d.test", n) }
-func placeAddr(n int) string  { return fmt.Sprintf("10.77.2.%d", 100+n) }
+func placeAddr(n int) string  { return fmt.Sprintf("45.77.2.%d", 100+n) }
 
 // zone is the whole DNS: a root zone, so that any other name does not exist.
 func zone() string {
@@ -40,6 +40,10 @@ func zone() string {
 	line("null.test. MX 0 .") // RFC 7505
 	line("dead.test. A %s", deadAddr)
 	line("dead-mx.test. MX 10 dead.test.")
+	line("inside.test. MX 10 localhost.inside.test.")
+	line("inside.test. MX 20 lan.inside.test.")
+	line("localhost.inside.test. A 127.0.0.1")
+	line("lan.inside.test. A 192.168.1.1")
 	line("lost.test. MX 10 nowhere.test.") // the exchanger has no address
 	// broken.test is a zone of its own without content: SERVFAIL (world_test.go).
 
@@ -60,7 +64,9 @@ func zone() string {
 		line("mx.%s. A %s", name, placeAddr(n))
 		line("%s. MX 10 mx.%[1]s.", name)
 		line("implicit.%s. A %s", name, placeAddr(n)) // no MX: the address itself (RFC 5321 section 5.1)
-		line("second.%s. MX 10 dead.test.", name)     // the first exchanger is dead
+		line("dead.%s. A %s", name, deadAddr)
+		line("dead-mx.%s. MX 10 dead.%[1]s.", name)
+		line("second.%s. MX 10 dead.%[1]s.", name) // the first exchanger is dead
 		line("second.%s. MX 20 mx.%[1]s.", name)
 		line("alias.%s. CNAME %[1]s.", name) // MX-2
 	}
