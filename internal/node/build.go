@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"paquebot/internal/accounts"
@@ -122,12 +120,10 @@ func accountsConfig(c *config.Config) (accounts.Config, error) {
 			MessagesPerDay:  c.Limits.AccountMessagesPerDay,
 		},
 	}
-	if len(c.Auth.Mechanisms) > 0 {
-		a.NoSCRAM = !slices.ContainsFunc(c.Auth.Mechanisms, func(m string) bool { return strings.HasPrefix(m, "SCRAM") })
-	}
+	a.Mechanisms = c.Auth.Mechanisms
 	for _, d := range c.Accounts {
 		a.Accounts = append(a.Accounts, accounts.Declared{
-			Name: d.Name, PasswordHash: d.PasswordHash, Disabled: d.Disabled, Senders: d.Senders,
+			Name: d.Name, PasswordHash: d.PasswordHash, SCRAM: d.SCRAM, Disabled: d.Disabled, Senders: d.Senders,
 			Limits: accounts.Limits{
 				MessagesPerHour: d.MessagesPerHour, MessagesPerDay: d.MessagesPerDay,
 				Recipients: d.MaxRecipients, Size: int64(d.MaxMessageSize),

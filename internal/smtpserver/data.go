@@ -265,6 +265,7 @@ func (s *Session) accept(ctx context.Context, env *mail.Envelope, c *content) (e
 	}
 	env.Subject, env.MessageID = forPeople(h)
 	env.Params.TLSNotReq = tlsNotRequired(h)
+	env.Size = int64(h.Size()) + c.draft.Size() // for the account's limit; exact below
 	verdict := s.judge(ctx, env, h)
 	if verdict.Refuse != nil {
 		return told, verdict.Refuse
