@@ -188,9 +188,26 @@ func (q *Queue) pullBack(ctx context.Context, entries []mail.Entry, now time.Tim
 	}
 }
 
-// tidy forgets a line that has nothing, and its site if that has nothing to
-// remember.
+// idleMax is how many lines, and how many sites, may be kept that have nothing,
+// so that a busy site is not forgotten between two messages (about 500 octets
+// each). Beyond it they are forgotten at once, else by the watchdog.
+const idleMax = 10_000
+
+// tidy forgets a line that has nothing if there are many.
 func (q *Queue) tidy(l *line) {
+	if len(q.lines) > idleMax {
+		q.dropLine(l)
+	}
+}
+
+func (q *Queue) tidySite(s *site) {
+	if len(q.sites) > idleMax {
+		q.dropSite(s)
+	}
+}
+
+// dropLine forgets a line that has nothing.
+func (q *Queue) dropLine(l *line) {
 	if l.ready > 0 || l.loading || !l.next.IsZero() || q.lines[l.key] != l {
 		return
 	}
@@ -199,7 +216,8 @@ func (q *Queue) tidy(l *line) {
 	q.tidySite(l.site)
 }
 
-func (q *Queue) tidySite(s *site) {
+// dropSite forgets a site that has nothing to remember.
+func (q *Queue) dropSite(s *site) {
 	if len(s.lines) == 0 && s.ready == 0 && s.picked == 0 && s.permits == 0 && s.failures == 0 && q.sites[s.name] == s {
 		delete(q.sites, s.name)
 	}

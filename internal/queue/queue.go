@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 
@@ -226,6 +227,9 @@ func (q *Queue) Accept(env *mail.Envelope) {
 	}
 	now := time.Now()
 	q.watchDeadline(env, now)
+	if anyRecipient(env, func(r mail.Recipient) bool { return r.State.Final() && !r.Reported }) {
+		q.visit(env.ID) // an alias whose expansion is to be told (RFC 3461 §5.2.7.3)
+	}
 	if len(fresh) == 0 {
 		return
 	}
@@ -491,7 +495,7 @@ func routed(env *mail.Envelope, recipients []int, route mail.Route) event.Messag
 		e.Recipients = append(e.Recipients, env.Recipients[r].Address)
 	}
 	for _, h := range route.Hops {
-		e.Hops = append(e.Hops, fmt.Sprintf("%s:%d (%d)", h.Name, h.Port, h.Preference))
+		e.Hops = append(e.Hops, h.Name+":"+strconv.Itoa(int(h.Port))+" ("+strconv.Itoa(int(h.Preference))+")")
 	}
 	return e
 }

@@ -65,6 +65,9 @@ func (q *Queue) grouped(ctx context.Context, env *mail.Envelope, recipients []in
 			lost = append(lost, verdict{recipient: i, tried: &o, Ruling: Settle(env, r, o, f, q.config.Terms)})
 			continue
 		}
+		if len(recipients) == 1 {
+			return []group{{route, recipients}}, lost
+		}
 		key := routeKey(route)
 		at, ok := byKey[key]
 		if !ok {

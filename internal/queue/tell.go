@@ -30,7 +30,13 @@ func (q *Queue) conclude(ctx context.Context, env *mail.Envelope, vs []verdict) 
 		updates[i] = mail.Update{Message: env.ID, Recipient: v.recipient, Standing: v.Standing}
 		env.Recipients[v.recipient].Standing = v.Standing
 	}
-	if err := q.record(ctx, updates); err != nil {
+	// When this ends the message, its end is all there is to write.
+	over := allOver(env)
+	write := func(ctx context.Context) error { return q.needs.Spool.Record(ctx, updates) }
+	if over {
+		write = func(ctx context.Context) error { return q.needs.Spool.Finish(ctx, env.ID) }
+	}
+	if err := q.insist(ctx, write); err != nil {
 		return // we are being stopped, and nobody was told: the spool knows what to do again
 	}
 	q.settleLines(env, vs)
@@ -38,16 +44,20 @@ func (q *Queue) conclude(ctx context.Context, env *mail.Envelope, vs []verdict) 
 		q.announce(env, v)
 	}
 	q.report(ctx, env, vs)
+	if over {
+		q.needs.Events.Emit(finished(env))
+		return
+	}
 	q.unleaseTold(env, vs)
 	q.finish(ctx, env)
 }
 
-// record writes updates down, trying until it works or the queue is stopped for
-// good. The outcome of an attempt is not to be lost while we live, not even if
-// the attempt was cut short by ctx: it would be a duplicate.
-func (q *Queue) record(ctx context.Context, updates []mail.Update) error {
+// insist writes something down, trying until it works or the queue is stopped
+// for good. The outcome of an attempt is not to be lost while we live, not even
+// if the attempt was cut short by ctx: it would be a duplicate.
+func (q *Queue) insist(ctx context.Context, write func(context.Context) error) error {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		err := q.needs.Spool.Record(context.WithoutCancel(ctx), updates)
+		err := write(context.WithoutCancel(ctx))
 		if err == nil || errors.Is(err, mail.ErrNotFound) {
 			return err
 		}
@@ -135,7 +145,8 @@ func (q *Queue) report(ctx context.Context, env *mail.Envelope, vs []verdict) {
 		}
 	}
 	if len(updates) > 0 {
-		_ = q.record(ctx, updates) // stopped: the report is sent once more after the restart
+		write := func(ctx context.Context) error { return q.needs.Spool.Record(ctx, updates) }
+		_ = q.insist(ctx, write) // stopped: the report is sent once more after the restart
 	}
 }
 
@@ -252,18 +263,28 @@ func (q *Queue) finishOne(ctx context.Context, env *mail.Envelope, reread bool) 
 		}
 		env = newest
 	}
-	over := event.MessageFinished{ID: env.ID, TookSeconds: time.Since(env.Arrived).Seconds()}
-	for _, r := range env.Recipients {
-		switch {
-		case !r.State.Final() || !r.Reported:
-			return
-		case r.State == mail.Delivered:
-			over.Delivered++
-		case r.State == mail.Failed:
-			over.Failed++
-		}
+	if !allOver(env) {
+		return
 	}
 	if q.needs.Spool.Finish(ctx, env.ID) == nil {
-		q.needs.Events.Emit(over)
+		q.needs.Events.Emit(finished(env))
 	}
+}
+
+// allOver reports that everything was done for every recipient, the telling too.
+func allOver(env *mail.Envelope) bool {
+	return !anyRecipient(env, func(r mail.Recipient) bool { return !r.State.Final() || !r.Reported })
+}
+
+func finished(env *mail.Envelope) event.MessageFinished {
+	e := event.MessageFinished{ID: env.ID, TookSeconds: time.Since(env.Arrived).Seconds()}
+	for _, r := range env.Recipients {
+		switch r.State {
+		case mail.Delivered:
+			e.Delivered++
+		case mail.Failed:
+			e.Failed++
+		}
+	}
+	return e
 }

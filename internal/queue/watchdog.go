@@ -74,10 +74,6 @@ func (q *Queue) hasNext(env *mail.Envelope, i int, now time.Time) bool {
 	return !r.Due.IsZero() && l != nil && (l.loading || !l.next.IsZero() && !l.next.After(later(r.Due, now)))
 }
 
-func allOver(env *mail.Envelope) bool {
-	return !anyRecipient(env, func(r mail.Recipient) bool { return !r.State.Final() || !r.Reported })
-}
-
 // repair looks at a doubtful message again, and gives each recipient that has
 // no next event one. The spool and the scheduler are not read at one moment, so
 // a doubt counts only if it is there twice: what was settled between the first
@@ -123,9 +119,14 @@ func (q *Queue) giveNext(env *mail.Envelope, i int, now time.Time) {
 }
 
 // stalled counts and wakes sites that have mail ready, an open gate and no
-// turn. There are none, unless the scheduler has a fault. The lock is held.
+// turn. There are none, unless the scheduler has a fault. What is idle is
+// forgotten on the way. The lock is held.
 func (q *Queue) stalled(now time.Time) (n int64) {
+	for _, l := range q.lines {
+		q.dropLine(l)
+	}
 	for _, s := range q.sites {
+		q.dropSite(s)
 		if s.ready > 0 && !s.queued && s.open(now) && !q.siteHeld(s.name) {
 			n += int64(s.ready)
 			q.enqueue(s)

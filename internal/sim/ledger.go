@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -26,12 +27,13 @@ type books struct {
 	visits     map[string][]time.Time
 	stray      int64
 	finished   map[mail.ID]int
+	retold     map[fate]int // how often a crash may have made us tell again
 	standing   map[fate]mail.Standing
 	backedOff  map[string]int
 	failedAt   map[fate]time.Time
 	gotAt      map[fate]time.Time // first delivery
 	toldAt     map[fate]time.Time // newest report
-	attempts   int
+	crashes    int
 }
 
 // fate names a recipient of a message.
@@ -45,7 +47,7 @@ func newBooks() *books {
 		messages: map[mail.ID]*mail.Envelope{}, deliveries: map[fate]int{}, ambiguous: map[fate]int{},
 		bounces: map[fate]int{}, delays: map[fate]int{}, successes: map[fate]int{},
 		inside: map[string]int{}, insideMax: map[string]int{}, visits: map[string][]time.Time{},
-		finished: map[mail.ID]int{}, standing: map[fate]mail.Standing{}, backedOff: map[string]int{}, failedAt: map[fate]time.Time{},
+		finished: map[mail.ID]int{}, retold: map[fate]int{}, standing: map[fate]mail.Standing{}, backedOff: map[string]int{}, failedAt: map[fate]time.Time{},
 		gotAt: map[fate]time.Time{}, toldAt: map[fate]time.Time{},
 	}
 }
@@ -82,7 +84,7 @@ func (l *books) received(a mail.Attempt, recipient int, unknown bool) {
 	if unknown {
 		l.ambiguous[f]++
 	}
-	if a.Envelope.From == "" {
+	if a.Envelope.From == "" && l.deliveries[f] == 1 {
 		content, _ := io.ReadAll(mail.Reader(a.Body))
 		l.told(string(content))
 	}
@@ -149,7 +151,7 @@ func (l *books) Check() (wrong []string) {
 				say("%s to %s: neither delivered nor bounced, stands %s", id, r.Address, l.standing[f].State)
 			case got-unknown > 1:
 				say("%s to %s: delivered %d times, %d of them unknown to us", id, r.Address, got, unknown)
-			case bounced > 1:
+			case bounced > 1+l.retold[f]:
 				say("%s to %s: bounced %d times", id, r.Address, bounced)
 			case bounced == 1 && got-unknown > 0:
 				say("%s to %s: delivered and bounced", id, r.Address)
@@ -157,8 +159,13 @@ func (l *books) Check() (wrong []string) {
 				say("%s to %s: delay told %d times", id, r.Address, l.delays[f])
 			}
 		}
-		if l.finished[id] != 1 {
+		if n := l.finished[id]; n == 0 || n > 1+l.crashes {
 			say("%s: finished %d times", id, l.finished[id])
+		}
+	}
+	for f, got := range l.deliveries {
+		if _, submitted := l.messages[f.id]; !submitted && got-l.ambiguous[f] > 1 {
+			say("report %s delivered %d times, %d of them unknown to us", f.id, got, l.ambiguous[f])
 		}
 	}
 	if l.stray > 0 {
@@ -166,6 +173,30 @@ func (l *books) Check() (wrong []string) {
 	}
 	slices.Sort(wrong)
 	return wrong
+}
+
+// recount notes, after a crash, which deliveries and reports the spool does not
+// know of: these come again, and that is allowed once for each crash.
+func (l *books) recount(live iter.Seq2[*mail.Envelope, error]) (again int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.crashes++
+	for env, err := range live {
+		if err != nil {
+			return -1
+		}
+		for _, r := range env.Recipients {
+			f := fate{env.ID, r.Address}
+			if known := l.deliveries[f] - l.ambiguous[f]; !r.State.Final() && known > 0 {
+				l.ambiguous[f] += known
+				again += known
+			}
+			if !r.Reported {
+				l.retold[f]++
+			}
+		}
+	}
+	return again
 }
 
 // Duplicates counts deliveries beyond the first; each follows a lost reply.

@@ -314,7 +314,7 @@ func (p *Peer) take(d *dialogue, content string, unknown bool) {
 	for line := range strings.SplitSeq(content, "\r\n") {
 		if value, ok := strings.CutPrefix(line, "Message-ID: <"); ok {
 			id, _, _ := strings.Cut(value, "@")
-			env.ID, _ = mail.ParseID(id)
+			env.ID, _ = mail.ParseID(strings.TrimSuffix(id, ".report"))
 			break
 		}
 	}

@@ -108,6 +108,36 @@ func (w *World) sink() event.Sink {
 	return w.events
 }
 
+// Crash is a power cut: what the old spool still does is lost, and the queue
+// starts anew on what a new one recovered. It returns how many recipients had
+// been delivered without that being on disk: those come again.
+func (w *World) Crash(recovered func() spool.Spool) int {
+	inFlight := w.leased()
+	fresh := recovered()
+	w.Spool.Close()
+	w.Stop()
+	w.Spool = fresh
+	again := w.recount(fresh.Each(context.Background(), mail.ID{}))
+	if again > inFlight {
+		w.t.Errorf("the crash makes %d duplicates of %d attempts in flight (P3)", again, inFlight)
+	}
+	w.Start()
+	return again
+}
+
+// leased returns the recipients that are being tried.
+func (w *World) leased() (n int) {
+	for item, err := range w.Queue.List(context.Background(), queue.Filter{Status: queue.StatusInAttempt}, mail.ID{}) {
+		if err != nil {
+			w.t.Errorf("list: %v", err)
+			break
+		}
+		_ = item
+		n++
+	}
+	return n
+}
+
 // Close ends what speaks on the network; no goroutine of the world is left.
 func (w *World) Close() {
 	if c, ok := w.courier.(interface{ Close() }); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -128,20 +129,23 @@ func TestWorldOnTheWire(t *testing.T) {
 }
 
 func wireWorld(t *testing.T, seed uint64) {
-	j, err := spool.Open(spool.Options{FS: vfs.NewMem(), Dir: "spool", Linger: 10 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
+	disk := vfs.NewCrashableMem()
+	open := func() spool.Spool {
+		j, err := spool.Open(spool.Options{FS: disk, Dir: "spool", Linger: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
 	}
-	defer j.Close()
 	limits := []shaping.Limits{{Site: "*", Connections: 4}}
-	w := NewWorld(t, seed, Options{Spool: j, Shaping: shaping.Config{Rules: limits}, Queue: queue.Config{FreshMax: 200, Window: 16},
+	w := NewWorld(t, seed, Options{Spool: open(), Shaping: shaping.Config{Rules: limits}, Queue: queue.Config{FreshMax: 200, Window: 16, WatchEvery: hour},
 		Courier: func(w *World) queue.Courier {
 			return deliver.New(deliver.Config{Hostname: "mx." + here, Pool: deliver.PoolLimits{Idle: 10 * time.Second}}, deliver.Needs{
 				Dial: func(ctx context.Context, network, addr string, src netip.Addr) (net.Conn, error) {
 					return w.Net.DialFrom(ctx, src, network, addr)
 				}})
 		}})
-	defer w.Close()
+	defer func() { w.Close(); w.Spool.Close() }()
 	w.AddPeer(here, Manner{Chunking: true})
 	w.AddPeer("good.example", Manner{Chunking: true, DSN: true})
 	w.AddPeer("plain.example", Manner{Plain: true})
@@ -172,9 +176,22 @@ func wireWorld(t *testing.T, seed uint64) {
 		}
 		w.Submit(fmt.Sprintf("user%d@%s", w.IntN(5), here), to...)
 		time.Sleep(time.Duration(w.IntN(120)) * time.Second)
-		if i == messages/2 {
+		switch i {
+		case messages / 3:
 			w.Stop() // a restart
+			w.Spool.Close()
+			w.Spool = open()
 			w.Start()
+		case messages / 2, messages * 2 / 3: // a power cut under load
+			for k := range 40 {
+				w.Submit("burst@"+here, fmt.Sprintf("ok%d.%d@%s.example", i, k, sites[w.IntN(len(sites))]))
+			}
+			time.Sleep(time.Duration(w.IntN(30)) * time.Millisecond)
+			again := w.Crash(func() spool.Spool {
+				disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: w.IntN(101), RNG: rand.New(rand.NewPCG(seed, uint64(i)))})
+				return open()
+			})
+			t.Logf("seed %d: the crash makes %d duplicates", seed, again)
 		}
 	}
 	time.Sleep(day)
