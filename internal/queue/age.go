@@ -64,9 +64,22 @@ func (q *Queue) walk(ctx context.Context, w *walker, now time.Time) time.Time {
 			return env.ID.Time().Add(w.age)
 		}
 		w.from = after(env.ID)
-		q.revisit(ctx, env.ID)
+		if q.concerns(env, now) {
+			q.revisit(ctx, env.ID)
+		}
 	}
 	return now.Add(w.age)
+}
+
+// concerns reports whether an age means something to a message: most of those
+// that a walker passes are looked at and left.
+func (q *Queue) concerns(env *mail.Envelope, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return anyRecipient(env, func(r mail.Recipient) bool {
+		_, ok := q.look(env, r, now)
+		return ok
+	})
 }
 
 // idAt is before every ID made at t or later.

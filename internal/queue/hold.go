@@ -252,13 +252,10 @@ func (q *Queue) Act(ctx context.Context, a Action) (Result, error) {
 			return result, q.apply(ctx, dry, &result)
 		}
 	}
-	switch a.Verb {
-	case Release:
+	if a.Verb == Release {
 		if err := q.endRules(ctx, a.By, func(r Rule) bool { return r.Verb == Hold && r.Filter == a.Filter }); err != nil {
 			return Result{}, err
 		}
-	case Retry:
-		q.pardon(a.Filter.Site)
 	}
 	return result, q.apply(ctx, a, &result)
 }
@@ -320,6 +317,9 @@ func (q *Queue) applyTo(ctx context.Context, env *mail.Envelope, a Action, resul
 	} else {
 		vs := q.change(env, what)
 		done = len(vs)
+		if a.Verb == Retry {
+			q.pardon(env, vs)
+		}
 		q.conclude(ctx, env, vs)
 	}
 	result.InAttempt += would - done
@@ -333,15 +333,14 @@ func (q *Queue) applyTo(ctx context.Context, env *mail.Envelope, a Action, resul
 	}
 }
 
-// pardon ends the back-off of a site; "" of all sites.
-func (q *Queue) pardon(name string) {
+// pardon ends the back-off of the sites that recipients to be retried wait for.
+func (q *Queue) pardon(env *mail.Envelope, vs []verdict) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
-	for _, s := range q.sites {
-		if name == "" || s.name == name {
+	for _, v := range vs {
+		if s := q.sites[q.nameOf(env.Recipients[v.recipient])]; s != nil && s.backingOff() {
 			s.until, s.failures = time.Time{}, 0
-			q.wakeSite(s, now)
+			q.wakeSite(s, time.Now())
 		}
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"paquebot/internal/mail"
 )
 
-// job is what a worker does next: read a line, look at a message again, or try
-// a parcel.
+// job is what a worker does next: read a line, write a site's fresh parcels into
+// the index, look at a message again, or try a parcel.
 type job struct {
 	load    *line
 	revisit mail.ID
+	spill   *site
 	parcel  *parcel
 	site    *site   // where the parcel was taken
 	permit  *permit // nil: none yet
@@ -35,7 +36,7 @@ func (q *Queue) enqueue(s *site) {
 
 // spawn starts a worker if there is work and room.
 func (q *Queue) spawn() {
-	if q.running && q.workers < q.config.AttemptsMax && (q.turn.len() > 0 || q.loads.len() > 0 || q.visits.len() > 0) {
+	if q.running && q.workers < q.config.AttemptsMax && (q.turn.len() > 0 || q.loads.len() > 0 || q.visits.len() > 0 || q.spills.len() > 0) {
 		q.workers++
 		q.wait.Go(q.worker)
 	}
@@ -60,6 +61,8 @@ func (q *Queue) do(j job) {
 	switch {
 	case j.load != nil:
 		q.load(q.hard, j.load)
+	case j.spill != nil:
+		q.spillSite(q.hard, j.spill)
 	case j.parcel != nil:
 		q.try(q.hard, &j)
 		q.mu.Lock()
@@ -81,6 +84,9 @@ func (q *Queue) pick(now time.Time) (job, bool) {
 	}
 	if q.loads.len() > 0 {
 		return job{load: q.loads.pop()}, true
+	}
+	if q.spills.len() > 0 {
+		return job{spill: q.spills.pop()}, true
 	}
 	if q.visits.len() > 0 {
 		id := q.visits.pop()

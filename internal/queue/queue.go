@@ -33,6 +33,7 @@ type Queue struct {
 	fresh    int               // recipients in memory and not in the index
 	turn     turns[*site]      // sites with something ready
 	loads    turns[*line]
+	spills   turns[*site]
 	visits   turns[mail.ID]
 	visiting map[mail.ID]bool // in visits
 	ending   map[mail.ID]bool // being finished; true: look once more
@@ -273,6 +274,7 @@ func (q *Queue) lineUpFresh(env *mail.Envelope, recipients []int, now time.Time)
 		}
 		p.line.site.put(p)
 		q.enqueue(p.line.site)
+		q.relieve(p.line.site)
 	}
 }
 

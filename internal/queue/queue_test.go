@@ -295,6 +295,32 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 }
 
+// A dead site does not take the memory for fresh mail from the living.
+func TestADeadSiteMakesRoom(t *testing.T) {
+	c := &counting{Spool: spool.NewMemory()}
+	o := sim.Options{Spool: c, Queue: queue.Config{FreshMax: 200, Window: 32}}
+	world(t, o, func(t *testing.T, w *sim.World) {
+		w.Site("dead.example", sim.DeadFor(day, sim.Good()))
+		w.Site("good.example", sim.Good())
+		for i := range 1000 {
+			w.Submit(me, fmt.Sprintf("x%d@dead.example", i))
+			time.Sleep(time.Second)
+		}
+		before := c.updates.Load()
+		for i := range 50 {
+			w.Submit(me, fmt.Sprintf("y%d@good.example", i))
+			time.Sleep(time.Second)
+		}
+		if n := c.updates.Load() - before; n > 10 {
+			t.Errorf("%d updates for mail that is delivered at once", n)
+		}
+		time.Sleep(2 * day)
+		if wrong := w.Check(); len(wrong) > 0 {
+			t.Error(wrong[0], len(wrong))
+		}
+	})
+}
+
 // P2: whatever the scheduler forgets, the watchdog finds.
 func TestWatchdogRepairs(t *testing.T) {
 	world(t, sim.Options{}, func(t *testing.T, w *sim.World) {

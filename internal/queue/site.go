@@ -18,9 +18,10 @@ type site struct {
 	ready   int               // parcels in memory
 	queued  bool              // in Queue.turn
 
-	routed  bool          // a route has named it
-	sources []mail.Source // of the newest route to it
-	picked  int           // parcels taken and not yet done with
+	routed   bool          // a route has named it
+	sources  []mail.Source // of the newest route to it
+	picked   int           // parcels taken and not yet done with
+	spilling bool          // its fresh parcels are being written into the index
 
 	// gates
 	notBefore time.Time // the shaper's: rate
@@ -152,6 +153,7 @@ func (q *Queue) backOff(s *site, now time.Time) []event.Event {
 	pause := Terms{Retry: q.config.BackOff[n : n+1], Jitter: q.config.Jitter}.pause(1, q.rand())
 	s.until = now.Add(pause)
 	q.alarm(alarm{at: s.until, site: s})
+	q.relieve(s)
 	return []event.Event{event.SiteBackedOff{Site: s.name, Until: s.until, Why: string(s.last.Stage), Reply: s.last.Reply}}
 }
 

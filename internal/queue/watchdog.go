@@ -8,6 +8,10 @@ import (
 	"paquebot/internal/mail"
 )
 
+// watchShare bounds what the watchdog costs: it rests so many times as long as
+// it took, however deep the queue is.
+const watchShare = 20
+
 // keepWatch checks promise P2 now and then, and takes the census on the way.
 func (q *Queue) keepWatch(ctx context.Context) {
 	timer := time.NewTimer(min(time.Minute, q.config.WatchEvery))
@@ -18,8 +22,9 @@ func (q *Queue) keepWatch(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+		begin := time.Now()
 		_ = q.Watch(ctx)
-		timer.Reset(q.config.WatchEvery)
+		timer.Reset(max(q.config.WatchEvery, watchShare*time.Since(begin)))
 	}
 }
 
