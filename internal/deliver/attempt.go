@@ -327,7 +327,7 @@ func (t *attempt) situation(p place, how manner, reused bool, a smtpclient.Answe
 		smarthost: !t.a.Route.ByMX,
 		reused:    reused,
 		classic:   how.classic,
-		timely:    passing(a.Reply.Cause),
+		timely:    a.Kind == smtpclient.Handshake && passing(a.Reply.Cause),
 		lmtp:      t.a.Route.Transport == mail.LMTP,
 		more:      p.more,
 		unanimous: t.refused,

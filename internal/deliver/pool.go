@@ -103,7 +103,11 @@ func (p *pool) put(s *session) {
 	}
 	p.idle[s.key] = append(p.idle[s.key], s)
 	p.count++
-	s.timer = time.AfterFunc(p.limits.Idle, func() { p.expire(s) })
+	if s.timer == nil {
+		s.timer = time.AfterFunc(p.limits.Idle, func() { p.expire(s) })
+	} else {
+		s.timer.Reset(p.limits.Idle)
+	}
 	p.mu.Unlock()
 }
 

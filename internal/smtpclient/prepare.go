@@ -28,12 +28,21 @@ func (t *transaction) prepare() *Answer {
 	if a := t.form(); a != nil {
 		return a
 	}
-	if limit := t.c.ext.Size(); limit > 0 && t.content.size > limit {
+	if t.tooBig() {
 		return ours(Unfit, mail.StageMail, smtp.Reply{Code: 552, Enhanced: smtp.Enhanced{Class: 5, Subject: 3, Detail: 4},
 			Text: "Message is larger than host takes"}) // EXT-1
 	}
 	t.parameters()
 	return nil
+}
+
+// tooBig looks at the limit that was announced last (MIS-14); 0 is none.
+func (t *transaction) tooBig() bool {
+	if !t.c.ext.Has("SIZE") {
+		return false
+	}
+	limit := t.c.ext.Size()
+	return limit > 0 && t.content.size > limit
 }
 
 // demands checks what the sender asked of every hop.
