@@ -206,13 +206,17 @@ type Stat struct {
 	MaxMessages int    `json:"max_messages"`
 	MaxBytes    int64  `json:"max_bytes"`
 	LastSeq     uint64 `json:"last_seq"` // the newest Seq given
+	Failed      int    `json:"failed"`   // sessions kept that failed
 }
 
 // Stat returns how full the store is.
 func (s *Store) Stat() Stat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stat{len(s.messages), s.bytes, s.config.MaxMessages, s.config.MaxBytes, s.nextSeq - 1}
+	return Stat{
+		Messages: len(s.messages), Bytes: s.bytes, MaxMessages: s.config.MaxMessages, MaxBytes: s.config.MaxBytes,
+		LastSeq: s.nextSeq - 1, Failed: s.sessions.count(),
+	}
 }
 
 // Box is a mailbox with how many messages it holds.

@@ -112,7 +112,10 @@ func scanSegment(path string, found func(kind byte, at place, meta []byte)) (sou
 		return 0, err
 	}
 	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
+	return scan(bufio.NewReaderSize(f, 1<<20), found)
+}
+
+func scan(r *bufio.Reader, found func(kind byte, at place, meta []byte)) (sound int64, err error) {
 	for {
 		kind, at, meta, err := scanRecord(r)
 		switch {

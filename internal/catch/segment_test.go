@@ -1,6 +1,7 @@
 package catch
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"os"
@@ -24,24 +25,15 @@ func FuzzScanSegment(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add(b.Bytes()[:b.Len()-3])
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		dir := t.TempDir()
-		path := segmentPath(dir, 1)
-		if err := os.WriteFile(path, raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		sound, err := scanSegment(path, func(byte, place, []byte) {})
-		if sound > int64(len(raw)) || err != nil && err != errTorn || err == nil && sound != int64(len(raw)) {
-			t.Fatal(sound, err)
-		}
-		s, err := Open(Config{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		for _, m := range s.List(Query{}, 0, 10).Messages {
-			if b, err := s.Raw(m.ID); err == nil {
-				b.Close()
+		var last int64
+		sound, err := scan(bufio.NewReader(bytes.NewReader(raw)), func(_ byte, at place, meta []byte) {
+			if at.offset != last || int64(len(meta)) != at.metaSize || at.bodySize < 0 {
+				t.Fatalf("%+v after %d", at, last)
 			}
+			last += at.total()
+		})
+		if sound != last || sound > int64(len(raw)) || err != nil && err != errTorn || err == nil && sound != int64(len(raw)) {
+			t.Fatal(sound, err)
 		}
 	})
 }

@@ -260,6 +260,12 @@ func (s *Store) Sessions() []Session {
 	return out
 }
 
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.failed)
+}
+
 // ClearSessions forgets the failed sessions.
 func (s *Store) ClearSessions() {
 	s.sessions.mu.Lock()

@@ -28,14 +28,13 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // frame is what every page has around its own.
 type frame struct {
-	Title    string
-	Active   string // "mail", "sessions", "help"
-	Version  string
-	Mailbox  string
-	Q        string
-	Stat     catch.Stat
-	Boxes    []catch.Box
-	Failures int
+	Title   string
+	Active  string // "mail", "sessions", "help"
+	Version string
+	Mailbox string
+	Q       string
+	Stat    catch.Stat
+	Boxes   []catch.Box
 
 	List *listView
 	View *messageView
@@ -50,7 +49,7 @@ func (c *console) frame(r *http.Request, active, title string) *frame {
 	return &frame{
 		Title: title, Active: active, Version: c.config.Version,
 		Mailbox: clip(v.Get("mailbox"), 300), Q: clip(v.Get("q"), 300),
-		Stat: c.needs.Store.Stat(), Boxes: c.needs.Store.Mailboxes(), Failures: len(c.needs.Store.Sessions()),
+		Stat: c.needs.Store.Stat(), Boxes: c.needs.Store.Mailboxes(),
 	}
 }
 

@@ -214,6 +214,6 @@ func (c *console) explainWait(w http.ResponseWriter, r *http.Request, after uint
 		"after":    after,
 		"matched":  found,
 		"arrived":  arrived,
-		"failures": len(c.needs.Store.Sessions()),
+		"failures": c.needs.Store.Stat().Failed,
 	})
 }

@@ -127,8 +127,16 @@
   let timer = 0, known = new Set();
   function remember() { known = new Set([...document.querySelectorAll('.row')].map((r) => r.dataset.id)); }
 
+  // One refresh at a time, however fast mail comes.
+  let busy = false;
   async function refresh() {
     timer = 0;
+    if (busy) { soon(); return; }
+    busy = true;
+    try { await renew(); } finally { busy = false; }
+  }
+
+  async function renew() {
     if (active === 'sessions') {
       const text = await fragment(location.href, 'sessions').catch(() => null);
       const openOnes = document.querySelector('#sessions details[open]');
