@@ -97,7 +97,11 @@ func byName(addr string) error {
 	if text == "" {
 		text = "as asked for"
 	}
-	return smtp.Reply{Code: n, Enhanced: e, Text: text}
+	r := smtp.Reply{Code: n, Enhanced: e, Text: text}
+	if local == "450+4.7.1" { // TE-9: the log names the limit
+		return r.Because(ruled{"rate:account-hour", "ask for a higher limit"})
+	}
+	return r
 }
 
 // book is Accounts with one user, ann@here.example, password "secret", and

@@ -34,10 +34,9 @@ type Session struct {
 	wait     time.Duration // for the next octets
 	deadline time.Time     // of the line that is being read; zero: wait counts anew with each read
 
-	origin   mail.Origin
-	peer     mail.Origin // as the connection came: XCLIENT does not change who may say XCLIENT
-	tls      *tls.ConnectionState
-	tlsFacts *mail.TLS
+	origin mail.Origin
+	peer   mail.Origin // as the connection came: XCLIENT does not change who may say XCLIENT
+	tls    *tls.ConnectionState
 
 	hello     bool // EHLO or HELO was said in this TLS state
 	unwelcome bool // greeted with 554
