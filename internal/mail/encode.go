@@ -66,7 +66,7 @@ func DecodeEnvelope(b []byte) (*Envelope, []byte, error) {
 	in.params(&e.Params)
 	in.origin(&e.Origin)
 	n := d.uvarint()
-	if in.bad || n > recipientsCodecMax || n > uint64(len(d.b)) {
+	if in.bad || n > recipientsCodecMax || n > uint64(len(d.b)/4) { // each has a length
 		return nil, nil, ErrEncoding
 	}
 	e.Recipients = make([]Recipient, n)

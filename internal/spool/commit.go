@@ -33,6 +33,16 @@ func newRequest(k kind) *request {
 	return &request{op: op{kind: k}, done: make(chan error, 1)}
 }
 
+// answers pools the channels of requests that are waited for.
+type answers struct{ pool sync.Pool }
+
+func (a *answers) get() chan error {
+	if c, _ := a.pool.Get().(chan error); c != nil {
+		return c
+	}
+	return make(chan error, 1)
+}
+
 // line is where requests wait for the committer.
 type line struct {
 	mu     sync.Mutex
@@ -40,12 +50,22 @@ type line struct {
 	rest   []*request
 	urgent int
 	since  time.Time // when the oldest that may linger came
+	usual  int       // how many were taken last
 	closed bool
 	wake   chan struct{}
 }
 
-// lingerRequests is how many outcomes are company enough.
-const lingerRequests = 256
+// lingerRequests is how many outcomes are company enough at any rate: more than
+// half of those who came last are as well, for the others may be long in coming.
+const (
+	lingerRequests    = 256
+	lingerRequestsMin = 4
+)
+
+// complete reports that n requests need not wait for more.
+func (l *line) complete(n int) bool {
+	return n >= lingerRequests || n >= lingerRequestsMin && n > l.usual/2
+}
 
 func (l *line) add(r *request) error {
 	if r.data != nil {
@@ -68,7 +88,7 @@ func (l *line) add(r *request) error {
 		l.since = time.Now()
 	}
 	n := len(l.first) + len(l.rest)
-	rouse := l.urgent == 1 || n == 1 || n == lingerRequests
+	rouse := l.urgent == 1 || n == 1 || l.complete(n)
 	l.mu.Unlock()
 	if rouse {
 		l.rouse()
@@ -112,14 +132,14 @@ func (l *line) take(batch []*request, linger time.Duration) ([]*request, bool) {
 		l.mu.Lock()
 		n := len(l.first) + len(l.rest)
 		left := linger
-		if n > 0 && l.urgent == 0 && n < lingerRequests && !l.closed {
+		if n > 0 && l.urgent == 0 && !l.complete(n) && !l.closed {
 			left = linger - time.Since(l.since)
 		}
-		if n > 0 && (l.urgent > 0 || n >= lingerRequests || l.closed || left <= 0) {
+		if n > 0 && (l.urgent > 0 || l.complete(n) || l.closed || left <= 0) {
 			batch = append(append(batch, l.first...), l.rest...)
 			clear(l.first)
 			clear(l.rest)
-			l.first, l.rest, l.urgent, l.since = l.first[:0], l.rest[:0], 0, time.Time{}
+			l.first, l.rest, l.urgent, l.since, l.usual = l.first[:0], l.rest[:0], 0, time.Time{}, n
 			l.mu.Unlock()
 			return batch, true
 		}

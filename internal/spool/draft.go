@@ -21,6 +21,7 @@ type draft struct {
 	pending *request // the part being written
 	over    bool     // committed or discarded
 	err     error    // of a part: the draft is lost
+	commit  request  // its accept record's
 }
 
 // NewDraft implements Spool.
@@ -113,9 +114,14 @@ func (d *draft) Commit(ctx context.Context, env *mail.Envelope, head []byte) err
 	if err = d.j.line.wait(r); err != nil || r.skip {
 		d.j.unpin(d.parts)
 	}
+	d.j.answers.pool.Put(r.done)
 	d.parts = nil
 	return err
 }
+
+// envelopeGuess is what an envelope, and a recipient, usually take in octets:
+// so that the buffer need not grow.
+const envelopeGuess = 300
 
 // acceptable refuses an envelope that could not be read back.
 func acceptable(env *mail.Envelope) error {
@@ -135,18 +141,17 @@ func acceptable(env *mail.Envelope) error {
 
 // accept is the request that makes the draft a message.
 func (d *draft) accept(env *mail.Envelope, head []byte) *request {
-	r := newRequest(kindAccept)
-	r.urgent = true
+	r := &d.commit
+	r.kind, r.urgent, r.done = kindAccept, true, d.j.answers.get()
 	// A report about a failure must find room where mail no longer does.
 	r.favoured = env.Origin.Role == mail.RoleLocal && env.From == ""
-	var loc location
-	r.data = d.j.frontOf(func(b []byte) []byte {
-		b, loc = appendAccept(b, 0, d.parts, env, len(head))
-		return append(b, head...)
-	})
-	r.data.rest = d.buf
-	r.op.msg = newMessage(env, loc, env.Size)
-	r.op.msg.accepted = time.Now()
+	front := d.j.pools.get(acceptFixed + len(head) + envelopeGuess*(1+len(env.Recipients)))
+	b, loc := appendAccept(front.b[:recordHeaderSize], 0, d.parts, env, len(head))
+	front.b = append(b, head...)
+	m := newMessage(env, loc, env.Size)
+	m.own = payload{pools: &d.j.pools, front: front, rest: d.buf}
+	m.accepted = time.Now()
+	r.data, r.op.msg = m.own.hold(), m
 	return r
 }
 

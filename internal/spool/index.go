@@ -126,11 +126,15 @@ func takeText(b []byte) (string, []byte, bool) {
 			out = append(out, b[i])
 			continue
 		}
-		if b[i+1] == 1 {
+		switch b[i+1] {
+		case 1:
 			return string(out), b[i+2:], true
+		case 0xff:
+			out = append(out, 0)
+			i++
+		default:
+			return "", nil, false
 		}
-		out = append(out, 0)
-		i++
 	}
 	return "", nil, false
 }

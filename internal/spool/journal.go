@@ -30,8 +30,9 @@ type Journal struct {
 	shelf *shelf
 	pools bufferPools
 
-	line   line   // what waits for the committer
-	writer writer // the committer's alone
+	answers answers
+	line    line   // what waits for the committer
+	writer  writer // the committer's alone
 
 	stopped atomic.Pointer[error] // why nothing more can be written; set once
 	closed  atomic.Bool

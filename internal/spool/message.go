@@ -20,6 +20,7 @@ type message struct {
 	logical    uint64    // octets in the journal before it, all segments counted
 	news       []news    // by recipient; all others are fresh
 	data       *payload  // nil when it must be read back; guarded by Journal.mu
+	own        payload   // what data is to begin with
 	chilled    bool      // on its way into the index
 }
 
