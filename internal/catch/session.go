@@ -98,7 +98,7 @@ func (s *Store) heardDialogue(e event.MessageAccepted) {
 	if _, known := s.sessions.talks[id]; !known {
 		s.sessions.order = append(s.sessions.order, id)
 	}
-	s.sessions.talks[id] = clipLines(e.Dialogue)
+	s.sessions.talks[id] = clipLines(ofLastMessage(e.Dialogue))
 	for len(s.sessions.order) > dialoguesMax {
 		delete(s.sessions.talks, s.sessions.order[0])
 		s.sessions.order = s.sessions.order[1:]
@@ -107,6 +107,25 @@ func (s *Store) heardDialogue(e event.MessageAccepted) {
 	case s.late <- id:
 	default: // it stays in memory, and is read from there
 	}
+}
+
+// ofLastMessage keeps of a session's dialogue how it began and the transaction
+// of its newest message: a hundred messages on one connection would otherwise
+// keep each other's lines a hundred times.
+func ofLastMessage(lines []event.Line) []event.Line {
+	first, last := -1, -1
+	for i, l := range lines {
+		if l.Client && len(l.Text) >= 5 && strings.EqualFold(l.Text[:5], "MAIL ") {
+			if last = i; first < 0 {
+				first = i
+			}
+		}
+	}
+	if first == last {
+		return lines
+	}
+	gap := event.Line{At: lines[first].At, TLS: lines[first].TLS, Text: "(" + itoa(last-first) + " lines of earlier transactions)"}
+	return slices.Concat(lines[:first], []event.Line{gap}, lines[last:])
 }
 
 // clipLines bounds a dialogue: its beginning and its end tell most.

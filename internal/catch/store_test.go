@@ -392,6 +392,25 @@ func TestDialogueIsKeptWithItsMessage(t *testing.T) {
 	}
 }
 
+// A message on a connection that carried others shows its own transaction.
+func TestDialogueOfTheNthMessage(t *testing.T) {
+	s := open(t, catch.Config{})
+	put(t, s, 1, "app")
+	var lines []event.Line
+	for _, text := range []string{"S220 hi", "CEHLO x", "Cmail from:<a@b>", "S250", "CRCPT TO:<c@d>", "S250", "CMAIL FROM:<e@f>", "CDATA"} {
+		lines = append(lines, event.Line{Client: text[0] == 'C', Text: text[1:]})
+	}
+	s.Emit(event.MessageAccepted{Envelope: envelope(1, "app"), Dialogue: lines})
+	got := ""
+	kept, err := s.Dialogue(id(1))
+	for _, l := range kept {
+		got += l.Text + "|"
+	}
+	if want := "220 hi|EHLO x|(4 lines of earlier transactions)|MAIL FROM:<e@f>|DATA|"; got != want || err != nil {
+		t.Errorf("%q %v, want %q", got, err, want)
+	}
+}
+
 func TestFailedSessions(t *testing.T) {
 	s := open(t, catch.Config{})
 	o := mail.Origin{Session: "S1", Helo: "laptop", Listener: ":1025"}
