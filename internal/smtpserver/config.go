@@ -139,6 +139,45 @@ func Defaults(role mail.Role) Config {
 	return c
 }
 
+// settle gives limits and times that are not set the value of Defaults, and
+// raises those the standard sets a floor to.
+func (c *Config) settle() {
+	d := Defaults(c.Role)
+	l, t := &c.Limits, &c.Timeouts
+	for _, p := range []struct{ value, standard *int }{
+		{&l.Recipients, &d.Limits.Recipients}, {&l.Messages, &d.Limits.Messages},
+		{&l.BadRecipients, &d.Limits.BadRecipients}, {&l.Errors, &d.Limits.Errors},
+		{&l.AuthFailures, &d.Limits.AuthFailures}, {&l.Hops, &d.Limits.Hops},
+		{&l.Mailless, &d.Limits.Mailless}, {&l.Overlong, &d.Limits.Overlong},
+	} {
+		if *p.value <= 0 {
+			*p.value = *p.standard
+		}
+	}
+	for _, p := range []struct{ value, standard *int64 }{
+		{&l.MessageSize, &d.Limits.MessageSize}, {&l.TextLine, &d.Limits.TextLine},
+	} {
+		if *p.value <= 0 {
+			*p.value = *p.standard
+		}
+	}
+	for _, p := range []struct{ value, standard *time.Duration }{
+		{&t.Command, &d.Timeouts.Command}, {&t.Data, &d.Timeouts.Data}, {&t.Write, &d.Timeouts.Write},
+		{&t.Handshake, &d.Timeouts.Handshake}, {&t.Checks, &d.Timeouts.Checks},
+	} {
+		if *p.value <= 0 {
+			*p.value = *p.standard
+		}
+	}
+	l.Recipients = max(l.Recipients, 100)                 // SRV-9
+	l.MessageSize = max(l.MessageSize, 64<<10)            // SRV-9
+	l.TextLine = max(l.TextLine, int64(smtp.TextLineMax)) // SRV-9
+	l.Hops = max(l.Hops, 100)                             // REL-4
+	if c.Role == mail.RoleMX {
+		t.Command = max(t.Command, 5*time.Minute) // SRV-36
+	}
+}
+
 func within(list []netip.Prefix, a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, p := range list {

@@ -26,12 +26,10 @@ type Server struct {
 	draining chan struct{} // closed by Shutdown
 }
 
-// New returns a Server. cfg should come from Defaults; limits that the standard
-// sets a floor to are raised to it.
+// New returns a Server. Limits and times of cfg that are not set are those of
+// Defaults; those the standard sets a floor to are raised to it.
 func New(cfg Config, needs Needs) *Server {
-	cfg.Limits.Recipients = max(cfg.Limits.Recipients, 100) // SRV-9
-	cfg.Limits.Hops = max(cfg.Limits.Hops, 100)             // REL-4
-	cfg.Limits.MessageSize = max(cfg.Limits.MessageSize, 64<<10)
+	cfg.settle()
 	return &Server{
 		cfg: cfg, needs: needs,
 		buffers:  sync.Pool{New: func() any { return new(bigBuffer) }},

@@ -112,6 +112,22 @@ func TestLeastSizes(t *testing.T) {
 	})
 }
 
+// A limit that nobody set is that of the role, never zero.
+func TestLimitsAreSettled(t *testing.T) {
+	for _, role := range []mail.Role{mail.RoleMX, mail.RoleSubmission, mail.RoleSubmissions} {
+		bare := Config{Role: role}
+		bare.settle()
+		if d := Defaults(role); bare.Limits != d.Limits || bare.Timeouts != d.Timeouts {
+			t.Errorf("%s: %+v %+v", role, bare.Limits, bare.Timeouts)
+		}
+	}
+	low := Config{Role: mail.RoleMX, Limits: Limits{Recipients: 1, MessageSize: 1, Hops: 1, TextLine: 1}, Timeouts: Timeouts{Command: time.Second}}
+	low.settle()
+	if low.Limits.Recipients != 100 || low.Limits.MessageSize != 64<<10 || low.Limits.Hops != 100 || low.Limits.TextLine != 1000 || low.Timeouts.Command != 5*time.Minute {
+		t.Errorf("%+v %+v", low.Limits, low.Timeouts)
+	}
+}
+
 // SRV-31, P1: 250 comes after the message is durable. SRV-34: a client that
 // leaves after the end of data has sent its message all the same.
 func TestDurableBeforeReply(t *testing.T) {
