@@ -11,6 +11,7 @@ import (
 
 	"paquebot/internal/accounts"
 	"paquebot/internal/api"
+	"paquebot/internal/config"
 )
 
 // AccountCmd is `paquebot account`.
@@ -456,22 +457,26 @@ type TokenCmd struct {
 
 // TokenAddCmd makes one.
 type TokenAddCmd struct {
-	Name  string        `arg:"" name:"account" help:"The account."`
-	Token string        `name:"name" default:"default" help:"What it is for."`
-	For   time.Duration `placeholder:"DURATION" help:"How long it is good, like 2160h; without it, until revoked."`
+	Name  string `arg:"" name:"account" help:"The account."`
+	Token string `name:"name" default:"default" help:"What it is for."`
+	For   string `placeholder:"DURATION" help:"How long it is good, like 90d; without it, until revoked."`
 }
 
 // Run makes it.
 func (c *TokenAddCmd) Run(g *Globals) error {
+	n := api.NewToken{Name: c.Token}
+	if c.For != "" {
+		good, err := config.ParseDuration(c.For)
+		if err != nil {
+			return unsure("--for", err, "")
+		}
+		n.Expires = time.Now().Add(good).UTC()
+	}
 	d, done, err := g.directory()
 	if err != nil {
 		return err
 	}
 	defer done()
-	n := api.NewToken{Name: c.Token}
-	if c.For > 0 {
-		n.Expires = time.Now().Add(c.For).UTC()
-	}
 	made, err := d.MakeToken(c.Name, n)
 	if err != nil {
 		return fromServer("cannot make a token for "+c.Name, nearestAccount(d, c.Name, err))

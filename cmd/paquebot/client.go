@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -107,7 +110,30 @@ func (g *Globals) openAccounts(dir string) (directory, func(), error) {
 		_ = db.Close() // the first error is the one to tell
 		return nil, nil, unsure("cannot read the accounts", err, "")
 	}
-	return offline{api.AccountsAPI{Accounts: a}, api.UserName(os.Geteuid())}, func() { _ = db.Close() }, nil
+	done := func() {
+		_ = db.Close() // each change was durable when it was made
+		handOver(dir)
+	}
+	return offline{api.AccountsAPI{Accounts: a}, api.UserName(os.Geteuid())}, done, nil
+}
+
+// handOver gives what root has written to the owner of the data directory, or
+// the server could not open it.
+func handOver(dir string) {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return
+	}
+	_ = filepath.WalkDir(config.TablesDir(dir), func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			_ = os.Lchown(name, int(owner.Uid), int(owner.Gid)) // the server says so if it cannot read it
+		}
+		return nil
+	})
 }
 
 // accountsConfig knows the accounts that are declared in the configuration, so

@@ -43,3 +43,32 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What is read is written so that it is read as the same again.
+func FuzzValues(f *testing.F) {
+	for _, s := range []string{"5d", "1d12h", "50MiB", "10", "600/min", "1/s", "0", "-1", "9999999999999999999w", "10.0.0.0/8", "::1", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, err := ParseDuration(s); err == nil {
+			if again, err := ParseDuration(FormatDuration(d)); err != nil || again != d {
+				t.Errorf("%q is %v, written %q", s, d, FormatDuration(d))
+			}
+		}
+		if n, err := ParseSize(s); err == nil {
+			if again, err := ParseSize(n.String()); err != nil || again != n {
+				t.Errorf("%q is %d, written %q", s, n, n)
+			}
+		}
+		if r, err := ParseRate(s); err == nil {
+			if again, err := ParseRate(r.String()); err != nil || again != r {
+				t.Errorf("%q is %v", s, r)
+			}
+		}
+		if p, err := parsePrefix(s); err == nil {
+			if again, err := parsePrefix(p.String()); err != nil || again != p {
+				t.Errorf("%q is %v", s, p)
+			}
+		}
+	})
+}

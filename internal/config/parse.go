@@ -126,7 +126,7 @@ func (r *report) add(p Problem) {
 
 // at makes a Problem at a key, or at the nearest table around it.
 func (r *report) at(path string, s Severity, message, remedy string) {
-	if s == Error && r.blamed(path) {
+	if len(r.problems) >= problemsMax || s == Error && r.blamed(path) {
 		return
 	}
 	p := Problem{Severity: s, Key: path, Message: message, Remedy: remedy}
