@@ -247,11 +247,16 @@ func (s *sessions) of(o mail.Origin, now time.Time) *Session {
 
 // ended completes what is known of a session that failed.
 func (s *Store) ended(e event.SessionEnded) {
-	if e.Refusals == 0 && e.Advice == "" {
+	if e.Refusals == 0 && e.Advice == "" && !leftEmpty(e) {
 		return
 	}
 	s.sessions.mu.Lock()
 	f := s.sessions.of(e.Origin, time.Now())
+	if leftEmpty(e) {
+		f.Problems = append(f.Problems, Problem{At: f.At, Command: "EHLO", Reply: "The client left without sending anything", Rule: "left",
+			Advice: "If it wanted to sign in: this port is for mail from server to server and offers no AUTH; use a submission port."})
+		f.Advice = f.Problems[len(f.Problems)-1].Advice
+	}
 	f.Origin, f.Ended, f.Messages = e.Origin, e.Reason, e.Messages
 	f.Dialogue = clipLines(e.Dialogue)
 	if e.Advice != "" {
@@ -260,6 +265,21 @@ func (s *Store) ended(e event.SessionEnded) {
 	c := f.copy()
 	s.sessions.mu.Unlock()
 	s.watchers.tell(Change{Kind: Failed, Session: &c})
+}
+
+// leftEmpty recognises a client that greeted the port without AUTH, saw that
+// there is none, and gave up in silence: nothing was refused, and nothing came.
+// A probe that only connects is none.
+func leftEmpty(e event.SessionEnded) bool {
+	if e.Origin.Role != mail.RoleMX || e.Messages > 0 || e.Refusals > 0 || !e.Origin.ESMTP {
+		return false
+	}
+	for _, l := range e.Dialogue {
+		if l.Client && len(l.Text) >= 5 && strings.EqualFold(l.Text[:5], "MAIL ") {
+			return false
+		}
+	}
+	return e.Dialogue != nil
 }
 
 func (f *Session) copy() Session {

@@ -436,6 +436,22 @@ func TestFailedSessions(t *testing.T) {
 	}
 }
 
+// A client that wants AUTH on port 25's twin sees none and leaves: that it was
+// there, and why nothing came, is told.
+func TestSilentLeaverIsExplained(t *testing.T) {
+	s := open(t, catch.Config{})
+	hello := []event.Line{{Text: "220 hi"}, {Client: true, Text: "EHLO x"}, {Client: true, Text: "QUIT"}}
+	mx := mail.Origin{Session: "S1", Role: mail.RoleMX, ESMTP: true}
+	s.Emit(event.SessionEnded{Origin: mail.Origin{Session: "S0", Role: mail.RoleMX}, Dialogue: hello[:1]}) // a probe
+	s.Emit(event.SessionEnded{Origin: mail.Origin{Session: "S2", Role: mail.RoleSubmission, ESMTP: true}, Dialogue: hello})
+	s.Emit(event.SessionEnded{Origin: mx, Messages: 1, Dialogue: hello})
+	s.Emit(event.SessionEnded{Origin: mx, Dialogue: hello})
+	got := s.Sessions()
+	if len(got) != 1 || !strings.Contains(got[0].Advice, "submission port") || len(got[0].Problems) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	s := open(t, catch.Config{Sync: true, MaxMessages: 150})
 	var wg sync.WaitGroup
