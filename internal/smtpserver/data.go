@@ -241,9 +241,10 @@ func (s *Session) finish(ctx context.Context, c *content) smtp.Reply {
 	id := told.Envelope.ID // env belongs to the queue now
 	s.accepted++
 	told.TookSeconds = time.Since(began).Seconds()
-	told.Dialogue = slices.Clip(s.dialogue.lines)
+	reply := smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ok: queued as " + id.String()} // RC-39, SUB-41
+	told.Dialogue = s.dialogue.upTo(s, reply)
 	s.srv.needs.Events.Emit(told)
-	return smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ok: queued as " + id.String()} // RC-39, SUB-41
+	return reply
 }
 
 // accept is SUB-40: line ends are settled already; validate, repair, judge,

@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,4 +71,11 @@ func (d *dialogue) server(s *Session, r smtp.Reply) {
 	for l := range strings.SplitSeq(wire, "\r\n") {
 		d.add(s, false, l)
 	}
+}
+
+// upTo is what was said so far and the reply that comes next.
+func (d dialogue) upTo(s *Session, next smtp.Reply) []event.Line {
+	d.lines = slices.Clip(d.lines) // the session goes on with its own
+	d.server(s, next)
+	return d.lines
 }

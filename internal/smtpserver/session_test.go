@@ -252,6 +252,11 @@ func TestDialogue(t *testing.T) {
 				}
 				return
 			}
+			for _, e := range all {
+				if a, ok := e.(event.MessageAccepted); ok && a.Dialogue[len(a.Dialogue)-1].Text != "250 2.0.0 Ok: queued as "+a.Envelope.ID.String() {
+					t.Errorf("the dialogue of a message ends with %q", a.Dialogue[len(a.Dialogue)-1].Text)
+				}
+			}
 			var text strings.Builder
 			for _, l := range lines {
 				fmt.Fprintf(&text, "%v %v %s\n", l.Client, l.TLS, l.Text)
