@@ -144,3 +144,87 @@ func randomLives(t *testing.T, seed uint64, steps int) {
 		}
 	}
 }
+
+// settle makes a model of what a recovered spool has.
+func (m *model) settle(t *testing.T, j *Journal) (live []int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, x := range m.messages {
+		env, err := j.Envelope(context.Background(), id)
+		if err != nil {
+			x.finished = granted // lost or finished: it must not come back from here on
+			continue
+		}
+		x.accepted, x.finished = granted, unasked
+		for r := range env.Recipients {
+			x.news[r] = &modelNews{asked: []mail.Standing{env.Recipients[r].Standing}}
+		}
+		live = append(live, int(id[8])<<8|int(id[9]))
+	}
+	slices.Sort(live)
+	return live
+}
+
+// TestPowerCutsInARow: a life goes on after each crash, and crashes again, also
+// in the middle of what the crash before had left half done.
+func TestPowerCutsInARow(t *testing.T) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { cutsInARow(t, seed) })
+	}
+}
+
+func cutsInARow(t *testing.T, seed uint64) {
+	const generations, steps = 12, 60
+	rng := rand.New(rand.NewPCG(seed, 3))
+	mem := vfs.NewCrashableMem()
+	m := &model{messages: map[mail.ID]*modelled{}}
+	next := 0
+	for g := range generations {
+		var mu sync.Mutex
+		var crash moment
+		fs := &crashFS{FS: mem}
+		from := mem
+		fs.hook = func(op string) {
+			mu.Lock()
+			defer mu.Unlock()
+			// The moments of interest are those around copying and removing.
+			often := 60
+			if strings.HasPrefix(op, "remove") || strings.Contains(op, segmentSuffix) {
+				often = 6
+			}
+			if crash.fs != nil && rng.IntN(often) > 0 {
+				return
+			}
+			before := m.clone()
+			clone := from.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * rng.IntN(3), RNG: rng})
+			crash = moment{fmt.Sprintf("generation %d: %s", g, op), clone, before, m.clone()}
+		}
+		o := smallOptions
+		o.FS = fs
+		j, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		live := m.settle(t, j)
+		l := &lives{t: t, j: j, m: m, live: live, next: next, rng: rand.New(rand.NewPCG(seed, uint64(g))), k: &keeper{j: j, stuck: map[uint32]time.Time{}}}
+		for range steps {
+			l.step()
+		}
+		next = l.next
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// One copy is taken apart, the other lives on.
+		probe := crash
+		probe.fs = crash.fs.CrashClone(vfs.CrashCloneCfg{})
+		probe.before, probe.after = crash.before.clone(), crash.after.clone()
+		if err := recovers(probe); err != nil {
+			t.Fatalf("%s:\n%v", crash.op, err)
+		}
+		mem, m = crash.fs, crash.after
+	}
+}
