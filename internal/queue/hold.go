@@ -367,6 +367,10 @@ func (q *Queue) EndRule(ctx context.Context, id, by string) error {
 }
 
 func (q *Queue) addRule(ctx context.Context, a Action) (string, error) {
+	if err := q.ruleTurn(ctx); err != nil {
+		return "", err
+	}
+	defer func() { <-q.ruling }()
 	now := time.Now()
 	rule := Rule{ID: q.needs.IDs.Next(now).String(), Verb: a.Verb, Filter: a.Filter, Since: now, Until: a.Until, By: a.By, Reason: a.Reason}
 	q.mu.Lock()
@@ -388,28 +392,14 @@ func (q *Queue) addRule(ctx context.Context, a Action) (string, error) {
 
 // endRules ends the rules for which which is true, and releases what they held.
 func (q *Queue) endRules(ctx context.Context, by string, which func(Rule) bool) error {
-	q.mu.Lock()
-	var rest, ended []Rule
-	for _, r := range q.rules.list {
-		if which(r) {
-			ended = append(ended, r)
-		} else {
-			rest = append(rest, r)
-		}
-	}
-	q.mu.Unlock()
-	if len(ended) == 0 {
-		return nil
-	}
-	if err := q.saveRules(ctx, rest); err != nil {
+	if err := q.ruleTurn(ctx); err != nil {
 		return err
 	}
-	q.mu.Lock()
-	q.rules.list = rest
-	for _, s := range q.sites {
-		q.wakeSite(s, time.Now())
+	ended, err := q.dropRules(ctx, which)
+	<-q.ruling
+	if err != nil {
+		return err
 	}
-	q.mu.Unlock()
 	for _, r := range ended {
 		q.needs.Events.Emit(event.RuleSet{Rule: r.ID, Action: string(r.Verb), Match: r.Filter.String(), Until: r.Until, By: by, Ended: true})
 		if r.Verb == Hold && !r.siteOnly() {
@@ -419,6 +409,49 @@ func (q *Queue) endRules(ctx context.Context, by string, which func(Rule) bool) 
 		}
 	}
 	return nil
+}
+
+// ruleTurn waits until the stored rules are known, and for other changes of
+// them. The turn ends by reading from q.ruling.
+func (q *Queue) ruleTurn(ctx context.Context) error {
+	select {
+	case <-q.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case q.ruling <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// dropRules takes the rules for which which is true out of force, durably.
+func (q *Queue) dropRules(ctx context.Context, which func(Rule) bool) (ended []Rule, err error) {
+	q.mu.Lock()
+	var rest []Rule
+	for _, r := range q.rules.list {
+		if which(r) {
+			ended = append(ended, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	q.mu.Unlock()
+	if len(ended) == 0 {
+		return nil, nil
+	}
+	if err := q.saveRules(ctx, rest); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rules.list = rest
+	for _, s := range q.sites {
+		q.wakeSite(s, time.Now())
+	}
+	return ended, nil
 }
 
 // ruleAlarm wakes the clerk of rules when one ends. The lock is held.

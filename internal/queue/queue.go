@@ -42,6 +42,7 @@ type Queue struct {
 	rules    rules
 	holdEnds time.Time     // an alarm is set for the end of a hold; zero: none
 	holds    chan struct{} // a hold has ended
+	ruling   chan struct{} // holds one: the turn to change rules
 	ready    chan struct{} // closed when what the spool had is lined up
 	census   census
 }
@@ -62,7 +63,7 @@ func New(c Config, n Needs) *Queue {
 		config: c.withDefaults(), needs: n,
 		sites: map[string]*site{}, lines: map[lineKey]*line{}, hints: map[string]string{},
 		known: map[entry]slot{}, visiting: map[mail.ID]bool{}, ending: map[mail.ID]bool{},
-		wake: make(chan struct{}, 1), holds: make(chan struct{}, 1), ready: make(chan struct{}),
+		wake: make(chan struct{}, 1), holds: make(chan struct{}, 1), ruling: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	q.hard, q.kill = context.WithCancel(context.Background())
 	return q

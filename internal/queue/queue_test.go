@@ -145,7 +145,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 	o := sim.Options{Shaping: shaping.Config{Rules: []shaping.Limits{{Site: "*", Connections: 2}}}, Queue: queue.Config{FreshMax: 500, Window: 32}}
 	world(t, o, func(t *testing.T, w *sim.World) {
 		w.Site("good.example", sim.Good())
-		for i := range 3000 {
+		for i := range 1000 {
 			w.Submit("flood@here.example", fmt.Sprintf("x%d@good.example", i))
 		}
 		time.Sleep(10 * time.Second)
@@ -275,7 +275,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	o := sim.Options{Queue: queue.Config{FreshMax: 100, Window: 32}}
 	world(t, o, func(t *testing.T, w *sim.World) {
 		w.Site("dead.example", sim.DeadFor(day, sim.Good()))
-		for i := range 3000 {
+		for i := range 1000 {
 			w.Submit(me, fmt.Sprintf("x%d@dead.example", i))
 		}
 		time.Sleep(time.Hour)
@@ -302,7 +302,7 @@ func TestADeadSiteMakesRoom(t *testing.T) {
 	world(t, o, func(t *testing.T, w *sim.World) {
 		w.Site("dead.example", sim.DeadFor(day, sim.Good()))
 		w.Site("good.example", sim.Good())
-		for i := range 1000 {
+		for i := range 400 {
 			w.Submit(me, fmt.Sprintf("x%d@dead.example", i))
 			time.Sleep(time.Second)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"paquebot/internal/mail"
@@ -107,14 +108,20 @@ func (in Intake) Put(ctx context.Context, env *mail.Envelope, head, body []byte)
 }
 
 // RuleStore keeps one document in memory; it implements queue.RuleStore.
-type RuleStore struct{ doc []byte }
+type RuleStore struct{ doc atomic.Pointer[[]byte] }
 
 // Load implements queue.RuleStore.
-func (s *RuleStore) Load(context.Context) ([]byte, error) { return s.doc, nil }
+func (s *RuleStore) Load(context.Context) ([]byte, error) {
+	if doc := s.doc.Load(); doc != nil {
+		return *doc, nil
+	}
+	return nil, nil
+}
 
 // Save implements queue.RuleStore.
 func (s *RuleStore) Save(_ context.Context, doc []byte) error {
-	s.doc = append([]byte(nil), doc...)
+	doc = append([]byte(nil), doc...)
+	s.doc.Store(&doc)
 	return nil
 }
 
