@@ -294,7 +294,10 @@ type ServerStarted struct {
 	Listeners   []string
 	TookSeconds float64
 }
-type ServerReloaded struct{ Error string } // "" when the new settings are in force
+type ServerReloaded struct {
+	Error        string   // "" when the new settings are in force
+	NeedsRestart []string // keys that changed and that only a restart brings into force
+}
 type ServerDraining struct{ Sessions int }
 type ServerStopped struct{ TookSeconds float64 }
 

@@ -30,6 +30,11 @@ func (n *Node) Reload(context.Context) api.ReloadResult {
 			}
 		}
 	}
+	for _, c := range r.Changes {
+		if c.Restart {
+			said.NeedsRestart = append(said.NeedsRestart, c.Path)
+		}
+	}
 	n.events.Emit(said)
 	return r
 }

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,7 @@ type History struct {
 	stop    chan struct{}
 	done    chan struct{}
 	once    sync.Once
+	pool    sync.Pool // *line
 }
 
 type record struct {
@@ -81,8 +83,15 @@ func (h *History) Emit(e event.Event) {
 	if !ok || h.config.Retention <= 0 || m.Message().IsZero() {
 		return
 	}
-	now := time.Now()
-	r := record{key: h.key(m.Message(), now), value: encodeEntry(e.Name(), h.facts.Of(e, make([]slog.Attr, 0, 24)))}
+	out, _ := h.pool.Get().(*line)
+	if out == nil {
+		out = new(line)
+	}
+	out.attrs = h.facts.Of(e, out.attrs[:0])
+	out.text = appendEntry(out.text[:0], e.Name(), out.attrs)
+	r := record{key: h.key(m.Message(), time.Now()), value: bytes.Clone(out.text)}
+	clear(out.attrs)
+	h.pool.Put(out)
 	select {
 	case h.records <- r:
 	default:
@@ -243,8 +252,7 @@ func (h *History) Close() {
 
 // ---- the value: type, NUL, facts as a JSON object ----
 
-func encodeEntry(name string, attrs []slog.Attr) []byte {
-	b := make([]byte, 0, 512)
+func appendEntry(b []byte, name string, attrs []slog.Attr) []byte {
 	b = append(append(b, name...), 0, '{')
 	for i, a := range attrs {
 		if i > 0 {

@@ -1,10 +1,10 @@
 package observe
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,20 +20,30 @@ type LogConfig struct {
 	Private bool        // see Facts.Private
 }
 
-// Log writes events as lines: a Sink. Lines are written by one goroutine, so a
-// stopped terminal or a full pipe delays nobody; what does not fit meanwhile is
-// dropped, counted, and said once there is room.
+// Log writes events as lines: a Sink. They look as log/slog writes them (text or
+// JSON) and are written here, because slog's handlers cost three times as much
+// for an event, and each accepted message is said about five times (design §9).
+//
+// Lines are written out by one goroutine, so a stopped terminal or a full pipe
+// delays nobody; what does not fit meanwhile is dropped, counted, and said once
+// there is room.
 type Log struct {
 	facts   Facts
 	level   event.Level
-	handler slog.Handler
-	lines   chan []byte
+	json    bool
+	lines   chan *line
 	dropped atomic.Int64
 	total   atomic.Int64
 	closing sync.RWMutex
 	closed  bool
 	done    chan struct{}
-	pool    sync.Pool // *[]slog.Attr
+	pool    sync.Pool // *line
+}
+
+// line is an event being written.
+type line struct {
+	attrs []slog.Attr
+	text  []byte
 }
 
 // linesMax bounds the lines in wait for the writer, some megabytes at most.
@@ -41,53 +51,17 @@ const linesMax = 8192
 
 // NewLog starts writing to w, which it alone uses until Close.
 func NewLog(w io.Writer, c LogConfig) *Log {
-	l := &Log{facts: Facts{Private: c.Private}, level: c.Level, lines: make(chan []byte, linesMax), done: make(chan struct{})}
-	o := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: plainLevel}
-	if c.JSON {
-		l.handler = slog.NewJSONHandler(lineWriter{l}, o)
-	} else {
-		l.handler = slog.NewTextHandler(lineWriter{l}, o)
-	}
-	l.pool.New = func() any { return new([]slog.Attr) }
+	l := &Log{facts: Facts{Private: c.Private}, level: c.Level, json: c.JSON, lines: make(chan *line, linesMax), done: make(chan struct{})}
+	l.pool.New = func() any { return new(line) }
 	go l.write(w)
 	return l
 }
 
-// plainLevel writes the house's level names and times in UTC to the millisecond.
-func plainLevel(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) > 0 {
-		return a
-	}
-	switch a.Key {
-	case slog.LevelKey:
-		if level, ok := a.Value.Any().(slog.Level); ok {
-			return slog.String("level", levelName(level))
-		}
-	case slog.TimeKey:
-		if a.Value.Kind() == slog.KindTime {
-			return slog.String("time", a.Value.Time().UTC().Format("2006-01-02T15:04:05.000Z"))
-		}
-	}
-	return a
-}
-
-func levelName(l slog.Level) string {
-	switch {
-	case l >= slog.LevelError:
-		return "alarm"
-	case l >= slog.LevelWarn:
-		return "warn"
-	case l >= slog.LevelInfo:
-		return "info"
-	}
-	return "debug"
-}
-
-var slogLevels = [...]slog.Level{event.Debug: slog.LevelDebug, event.Info: slog.LevelInfo, event.Warn: slog.LevelWarn, event.Alarm: slog.LevelError}
+var levelNames = [...]string{event.Debug: "debug", event.Info: "info", event.Warn: "warn", event.Alarm: "alarm"}
 
 // ParseLevel reads "debug", "info", "warn" or "alarm".
 func ParseLevel(s string) (event.Level, error) {
-	for i, name := range []string{"debug", "info", "warn", "alarm"} {
+	for i, name := range levelNames {
 		if strings.EqualFold(s, name) {
 			return event.Level(i), nil
 		}
@@ -100,32 +74,82 @@ func (l *Log) Emit(e event.Event) {
 	if e.Level() < l.level {
 		return
 	}
-	p := l.pool.Get().(*[]slog.Attr)
-	attrs := l.facts.Of(e, (*p)[:0])
-	r := slog.NewRecord(time.Now(), slogLevels[min(max(e.Level(), event.Debug), event.Alarm)], e.Name(), 0)
-	r.AddAttrs(attrs...)
-	_ = l.handler.Handle(context.Background(), r) // lineWriter cannot fail
-	clear(attrs)
-	*p = attrs
-	l.pool.Put(p)
+	out := l.pool.Get().(*line)
+	out.attrs = append(out.attrs[:0],
+		slog.String("time", ""), // its text is made in place, by appendTime
+		slog.String("level", levelNames[min(max(e.Level(), event.Debug), event.Alarm)]),
+		slog.String("msg", e.Name()))
+	out.attrs = l.facts.Of(e, out.attrs)
+	if l.json {
+		out.text = appendJSONLine(out.text[:0], time.Now(), out.attrs)
+	} else {
+		out.text = appendTextLine(out.text[:0], time.Now(), out.attrs)
+	}
+	clear(out.attrs)
+	l.hand(out)
 }
 
-// lineWriter takes one line at each Write, from slog's handlers.
-type lineWriter struct{ l *Log }
-
-func (w lineWriter) Write(line []byte) (int, error) {
-	w.l.closing.RLock()
-	defer w.l.closing.RUnlock()
-	if w.l.closed {
-		return len(line), nil
+// hand gives a line to the writer, or drops it.
+func (l *Log) hand(out *line) {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return
 	}
 	select {
-	case w.l.lines <- append([]byte(nil), line...):
+	case l.lines <- out:
 	default:
-		w.l.dropped.Add(1)
-		w.l.total.Add(1)
+		l.dropped.Add(1)
+		l.total.Add(1)
+		l.pool.Put(out)
 	}
-	return len(line), nil
+}
+
+const stampFormat = "2006-01-02T15:04:05.000Z"
+
+func appendJSONLine(b []byte, now time.Time, attrs []slog.Attr) []byte {
+	b = append(b, `{"time":"`...)
+	b = append(now.UTC().AppendFormat(b, stampFormat), '"')
+	for _, a := range attrs[1:] {
+		b = append(b, ',')
+		b = append(appendString(b, a.Key), ':')
+		b = appendValue(b, a.Value)
+	}
+	return append(b, "}\n"...)
+}
+
+func appendTextLine(b []byte, now time.Time, attrs []slog.Attr) []byte {
+	b = now.UTC().AppendFormat(append(b, "time="...), stampFormat)
+	for _, a := range attrs[1:] {
+		b = append(b, ' ')
+		b = append(append(b, a.Key...), '=')
+		b = appendPlain(b, a.Value)
+	}
+	return append(b, '\n')
+}
+
+// appendPlain writes a value for text lines: in quotes when it would be taken
+// for more than one value.
+func appendPlain(b []byte, v slog.Value) []byte {
+	switch v.Kind() {
+	case slog.KindString:
+		if s := v.String(); mustQuote(s) {
+			return strconv.AppendQuote(b, s)
+		}
+		return append(b, v.String()...)
+	case slog.KindTime:
+		return v.Time().UTC().AppendFormat(b, stampFormat)
+	}
+	return appendValue(b, v)
+}
+
+func mustQuote(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
+			return true
+		}
+	}
+	return s == ""
 }
 
 // Dropped is how many lines were lost since the start.
@@ -137,18 +161,25 @@ const batchMax = 64 << 10
 func (l *Log) write(w io.Writer) {
 	defer close(l.done)
 	var buf []byte
-	for line := range l.lines {
-		buf = append(buf[:0], line...)
+	take := func(out *line) {
+		buf = append(buf, out.text...)
+		l.pool.Put(out)
+	}
+	for out := range l.lines {
+		buf = buf[:0]
+		take(out)
 		for more := true; more && len(buf) < batchMax; {
 			select {
-			case line, ok := <-l.lines:
-				buf, more = append(buf, line...), ok
+			case out, ok := <-l.lines:
+				if more = ok; ok {
+					take(out)
+				}
 			default:
 				more = false
 			}
 		}
 		if n := l.dropped.Swap(0); n > 0 {
-			buf = fmt.Appendf(buf, "time=%s level=warn msg=log.dropped lines=%d\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), n)
+			buf = fmt.Appendf(buf, "time=%s level=warn msg=log.dropped lines=%d\n", time.Now().UTC().Format(stampFormat), n)
 		}
 		_, _ = w.Write(buf) // there is nowhere to say that the log is broken
 	}
