@@ -114,7 +114,7 @@ func (t *attempt) addrs(ctx context.Context, hop mail.Hop) ([]netip.AddrPort, *m
 			o := noAddress(hop, a)
 			return nil, &o
 		}
-		addrs = a.Records
+		addrs = inTurns(a.Records)
 	}
 	var out []netip.AddrPort
 	for _, a := range addrs {
@@ -130,6 +130,28 @@ func (t *attempt) addrs(ctx context.Context, hop mail.Hop) ([]netip.AddrPort, *m
 			Reply: smtp.NoHost.WithText("Our address %s cannot reach host", t.source.Addr)}
 	}
 	return out, nil
+}
+
+// inTurns alternates the families, IPv4 first, so that a broken one costs one
+// try (MX-11, MX-12).
+func inTurns(addrs []netip.Addr) []netip.Addr {
+	var v4, v6, out []netip.Addr
+	for _, a := range addrs {
+		if a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	for i := range max(len(v4), len(v6)) {
+		if i < len(v4) {
+			out = append(out, v4[i])
+		}
+		if i < len(v6) {
+			out = append(out, v6[i])
+		}
+	}
+	return out
 }
 
 func noAddress(hop mail.Hop, a dns.Answer[netip.Addr]) mail.Outcome {

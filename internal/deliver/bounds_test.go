@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"paquebot/internal/deliver"
+	"paquebot/internal/dns"
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
 	"paquebot/internal/sim"
@@ -181,4 +182,46 @@ func TestHopWithoutAddressesWaits(t *testing.T) {
 	if o.Result != mail.Deferred || o.Reply.Enhanced.String() != "4.4.3" || o.Reach != mail.ThisSite {
 		t.Errorf("%+v", o)
 	}
+}
+
+// TRAP-30, MIS-16: a peer that does not answer QUIT holds up a stop for seconds only.
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network, stop := host(t, "S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<a@here.example>\nS: 550 no\nC: QUIT\nX: hang", nil)
+		d := deliver.New(deliver.Config{Hostname: "here.example"}, deliver.Needs{Dial: dialer(network)})
+		d.Deliver(t.Context(), attemptTo(oneMX("192.0.2.1"), "\r\n", "b@there.example"))
+		start := time.Now()
+		d.Close()
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+		stop()
+	})
+}
+
+// MX-11, MX-12: families in turn, IPv4 first.
+func TestFamiliesTakeTurns(t *testing.T) {
+	network := sim.NewNetwork()
+	var dialled []string
+	d := deliver.New(deliver.Config{}, deliver.Needs{Names: names{"2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"},
+		Dial: func(ctx context.Context, kind, addr string, src netip.Addr) (net.Conn, error) {
+			dialled = append(dialled, addr)
+			return network.DialFrom(ctx, src, kind, addr)
+		}})
+	defer d.Close()
+	d.Deliver(t.Context(), attemptTo(mail.Route{Transport: mail.SMTP, Hops: []mail.Hop{{Name: "relay.example", Port: 587}}}, "\r\n", "b@there.example"))
+	want := "192.0.2.1:587 [2001:db8::1]:587 192.0.2.2:587 [2001:db8::2]:587"
+	if got := strings.Join(dialled, " "); got != want {
+		t.Errorf("dialled %s", got)
+	}
+}
+
+type names []string
+
+func (n names) Addrs(context.Context, string) dns.Answer[netip.Addr] {
+	var a dns.Answer[netip.Addr]
+	for _, s := range n {
+		a.Records = append(a.Records, netip.MustParseAddr(s))
+	}
+	return a
 }

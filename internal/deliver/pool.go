@@ -47,10 +47,13 @@ type pool struct {
 	idle   map[key][]*session
 	count  int
 	closed bool
-	ending sync.WaitGroup // sessions that say QUIT
+	ending map[*session]bool // those that say QUIT
+	ended  sync.WaitGroup    // of them
 }
 
-func newPool(l PoolLimits) *pool { return &pool{limits: l, idle: make(map[key][]*session)} }
+func newPool(l PoolLimits) *pool {
+	return &pool{limits: l, idle: make(map[key][]*session), ending: make(map[*session]bool)}
+}
 
 // take returns an idle session that is still good, or nil.
 func (p *pool) take(k key) *session {
@@ -114,13 +117,9 @@ func (p *pool) put(s *session) {
 func (p *pool) expire(s *session) {
 	p.mu.Lock()
 	had := p.remove(s)
-	if had {
-		p.ending.Add(1)
-	}
 	p.mu.Unlock()
 	if had {
-		defer p.ending.Done()
-		s.client.Quit()
+		p.end(s)
 	}
 }
 
@@ -130,8 +129,21 @@ func (p *pool) end(s *session) {
 		s.client.Close()
 		return
 	}
-	p.ending.Go(s.client.Quit)
+	p.mu.Lock()
+	p.ending[s] = true
+	p.ended.Add(1)
+	p.mu.Unlock()
+	go func() {
+		defer p.ended.Done()
+		s.client.Quit()
+		p.mu.Lock()
+		delete(p.ending, s)
+		p.mu.Unlock()
+	}()
 }
+
+// closeMax is how long peers have to answer QUIT when we stop.
+const closeMax = 5 * time.Second
 
 // close ends all idle sessions and waits until they are.
 func (p *pool) close() {
@@ -147,7 +159,17 @@ func (p *pool) close() {
 		s.timer.Stop()
 		p.end(s)
 	}
-	p.ending.Wait()
+	defer time.AfterFunc(closeMax, p.abort).Stop()
+	p.ended.Wait()
+}
+
+// abort breaks the sessions whose peers do not answer QUIT.
+func (p *pool) abort() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.ending {
+		s.client.Abort()
+	}
 }
 
 // prefer moves, among the hops of the best preference, one with an idle

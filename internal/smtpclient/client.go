@@ -326,3 +326,7 @@ func (c *Client) Close() {
 	c.broken = true
 	c.conn.Close()
 }
+
+// Abort breaks the connection under whatever is going on. Unlike all else it
+// may be called while another goroutine uses the session.
+func (c *Client) Abort() { c.conn.Close() }
