@@ -68,6 +68,19 @@ func TestParseTree(t *testing.T) {
 	}
 }
 
+// A mailing list's footer is part of what there is to read.
+func TestSeveralTexts(t *testing.T) {
+	p := parse(t, lines("Content-Type: multipart/mixed; boundary=b", "", "--b", "", "Hello.", "", "--b", "", "-- list footer",
+		"--b", "Content-Disposition: attachment", "", "a file", "--b", "Content-Type: text/plain; name=x.txt", "", "another", "--b--"))
+	c := p.Contents()
+	if got := c.Plain(100); got != "Hello.\n\n-- list footer" || len(c.Attachments) != 2 {
+		t.Errorf("%q, %d attachments", got, len(c.Attachments))
+	}
+	if got := c.Plain(3); got != "Hel" {
+		t.Errorf("%q", got)
+	}
+}
+
 // Broken input gives a partial tree with a note, never an error.
 func TestParseBroken(t *testing.T) {
 	for _, c := range []struct{ name, raw, want, note string }{

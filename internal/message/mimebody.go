@@ -84,6 +84,7 @@ func lenientQuotedPrintable(b []byte) []byte {
 // Contents is what a person looks for in a message.
 type Contents struct {
 	Text        *Part   // first text/plain meant to be read, nil if none
+	More        []*Part // further ones, such as the footer of a mailing list
 	HTML        *Part   // first text/html meant to be read, nil if none
 	Calendar    *Part   // first text/calendar, nil if none
 	Attachments []*Part // to be saved: attachments, embedded messages, and all that is not shown otherwise
@@ -142,6 +143,8 @@ func (c *Contents) sort(p *Part) {
 		c.Attachments = append(c.Attachments, p)
 	case p.Type == "text/plain" && c.Text == nil && !named:
 		c.Text = p
+	case p.Type == "text/plain" && len(c.More) < moreMax && !named:
+		c.More = append(c.More, p)
 	case p.Type == "text/html" && c.HTML == nil && !named:
 		c.HTML = p
 	case p.Type == "text/calendar" && c.Calendar == nil:
@@ -154,11 +157,21 @@ func (c *Contents) sort(p *Part) {
 	}
 }
 
-// Plain returns the words of the message: its text/plain, else what its HTML
+// moreMax bounds the texts shown as one; more are attachments.
+const moreMax = 20
+
+// Plain returns the words of the message: its text/plain parts, else what its HTML
 // says (RFC 2046 §5.1.4: the plain one is there for this), at most max bytes.
 func (c Contents) Plain(max int) string {
 	if c.Text != nil {
-		return cutText(c.Text.Text(), max)
+		text := c.Text.Text()
+		for _, p := range c.More {
+			if len(text) >= max {
+				break
+			}
+			text = strings.TrimRight(text, "\n") + "\n\n" + p.Text()
+		}
+		return cutText(text, max)
 	}
 	if c.HTML != nil {
 		return TextOfHTML(c.HTML.Text(), max)
