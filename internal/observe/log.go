@@ -179,10 +179,19 @@ func (l *Log) write(w io.Writer) {
 			}
 		}
 		if n := l.dropped.Swap(0); n > 0 {
-			buf = fmt.Appendf(buf, "time=%s level=warn msg=log.dropped lines=%d\n", time.Now().UTC().Format(stampFormat), n)
+			buf = l.loss(buf, n)
 		}
 		_, _ = w.Write(buf) // there is nowhere to say that the log is broken
 	}
+}
+
+// loss appends the line that tells of lost ones.
+func (l *Log) loss(b []byte, n int64) []byte {
+	attrs := []slog.Attr{slog.String("time", ""), slog.String("level", "warn"), slog.String("msg", "log.dropped"), slog.Int64("lines", n)}
+	if l.json {
+		return appendJSONLine(b, time.Now(), attrs)
+	}
+	return appendTextLine(b, time.Now(), attrs)
 }
 
 // Close writes what waits and stops. Events after it are ignored.

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -328,5 +330,29 @@ func TestNoFieldIsForgotten(t *testing.T) {
 		if n := reflect.TypeOf(e).NumField(); n != len(f.plan(reflect.TypeOf(e))) {
 			t.Errorf("%T", e)
 		}
+	}
+}
+
+// All readers at once, from many goroutines, while the log closes (for -race).
+func TestReadersTogether(t *testing.T) {
+	m, l := NewMetrics("test"), NewLog(io.Discard, LogConfig{})
+	h := openHistory(t, HistoryConfig{Retention: time.Hour})
+	all := event.All(m, l, h)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				for _, e := range samples() {
+					all.Emit(e)
+				}
+			}
+		})
+	}
+	wg.Go(func() { _, _ = h.Of(id) })
+	wg.Go(l.Close)
+	wg.Go(h.Sweep)
+	wg.Wait()
+	if !strings.Contains(scrape(t, m), `paquebot_messages_accepted_total{port="587",role="submission"} 400`) {
+		t.Error("a message was not counted")
 	}
 }
