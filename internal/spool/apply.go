@@ -445,32 +445,54 @@ func (a *applier) move(o *op) {
 	}
 	m, c := a.find(v.env.ID, o.pos)
 	switch {
-	case m != nil:
+	case m != nil && m.recipients == len(v.env.Recipients):
 		a.needHot(m, -1)
 		j.letGo(m)
 		m.loc = a.succeed(v, m.loc)
-		for i := range m.news {
-			m.news[i].segment = 0
+		for i := range v.env.Recipients {
+			old, _ := m.standing(i)
+			now := &v.env.Recipients[i].Standing
+			a.restand(&j.hotCounts, v.env, i, &old, now)
+			if _, known := m.find(i); known || !Fresh(now) {
+				m.set(i, 0, *now)
+			}
 		}
 		a.needHot(m, 1)
+		a.touched = append(a.touched, m)
 		m.logical = j.logical
 		j.order.push(m)
-	case c != nil:
+	case c != nil && len(c.env.Recipients) == len(v.env.Recipients):
 		a.needCold(c, -1)
 		for _, p := range c.loc.parts {
 			a.unset(partKey(p.pos.Segment(), v.env.ID))
 		}
 		c.loc, c.dirty = a.succeed(v, c.loc), true
+		for i := range v.env.Recipients {
+			old := &c.env.Recipients[i].Standing
+			a.restand(&j.coldCounts, v.env, i, old, &v.env.Recipients[i].Standing)
+			*old = v.env.Recipients[i].Standing
+		}
 		clear(c.segments)
 		a.needCold(c, 1)
 		for _, p := range c.loc.parts {
 			a.set(partKey(p.pos.Segment(), v.env.ID), nil)
 		}
-	case a.cold[v.env.ID] == nil && !a.live:
+	case m == nil && a.cold[v.env.ID] == nil && !a.live:
 		m := newMessage(v.env, v.loc, v.env.Size)
 		m.accepted = time.Now()
 		a.accept(&op{kind: kindAccept, pos: o.pos, msg: m}, nil)
 	}
+}
+
+// restand takes over the standing that a copy has. It is news only to a replay:
+// the records it came from may be gone.
+func (a *applier) restand(sum *counts, env *mail.Envelope, recipient int, old, now *mail.Standing) {
+	if old.State == now.State && old.Site == now.Site && old.Due.Equal(now.Due) {
+		return
+	}
+	sum.states[old.State]--
+	sum.states[now.State]++
+	a.place(env.Tenant(), env.Params.Priority, env.ID, recipient, old, now)
 }
 
 // succeed returns the new location with what the old one leaves behind. The

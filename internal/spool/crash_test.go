@@ -461,3 +461,48 @@ func recovers(c moment) error {
 }
 
 func testRand() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }
+
+func TestOpenDraftKeepsItsParts(t *testing.T) {
+	o := smallOptions
+	o.FS = vfs.NewMem()
+	j, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{messages: map[mail.ID]*modelled{}}
+	k := &keeper{j: j, stuck: map[uint32]time.Time{}}
+	slow := j.NewDraft()
+	body := strings.Repeat("slow", 700)
+	_, _ = io.WriteString(slow, body)
+	for n := range 40 { // meanwhile, others come and go
+		if err := errors.Join(m.put(j, n, 1, strings.Repeat("x", 1500)), m.finish(j, n)); err != nil {
+			t.Fatal(err)
+		}
+		k.tend()
+	}
+	env := &mail.Envelope{ID: testID(100), Recipients: []mail.Recipient{{Address: "a@example.net"}}}
+	if err := slow.Commit(context.Background(), env, []byte("\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // a few parts in an old segment: they are copied, and it goes
+		k.tend()
+	}
+	if n := j.Stat().Segments; n > 5 {
+		t.Errorf("%d segments are left", n)
+	}
+	if err := errors.Join(j.Close(), Reindex(o)); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	b, err := j.Content(context.Background(), env.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if got, err := io.ReadAll(mail.Reader(b)); err != nil || string(got) != "\r\n"+body {
+		t.Errorf("%d octets, error %v", len(got), err)
+	}
+}
