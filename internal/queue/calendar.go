@@ -2,6 +2,7 @@ package queue
 
 import (
 	"container/heap"
+	"context"
 	"time"
 
 	"paquebot/internal/mail"
@@ -48,4 +49,66 @@ func (c calendar) next() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return c[0].at, true
+}
+
+// keepTime rings the calendar's alarms.
+func (q *Queue) keepTime(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-q.wake:
+		}
+		q.mu.Lock()
+		now := time.Now()
+		for a, ok := q.calendar.ring(now); ok; a, ok = q.calendar.ring(now) {
+			q.rung(a, now)
+		}
+		next, ok := q.calendar.next()
+		q.mu.Unlock()
+		if ok {
+			timer.Reset(max(time.Until(next), 0))
+		}
+	}
+}
+
+func (q *Queue) rung(a alarm, now time.Time) {
+	switch {
+	case a.line != nil:
+		if a.line.alarm.Equal(a.at) {
+			a.line.alarm = time.Time{}
+		}
+		if q.lines[a.line.key] == a.line {
+			if a.line.next.After(now) && a.line.next.After(a.at) {
+				a.line.next = now // the horizon: look whether the clock was set back
+			}
+			q.want(a.line, now)
+		}
+	case a.site != nil:
+		if q.sites[a.site.name] == a.site {
+			q.wakeSite(a.site, now)
+		}
+	case a.rules:
+		q.wakeHolds()
+	case a.holds:
+		q.holdEnds = time.Time{}
+		q.wakeHolds()
+	default:
+		q.visitLocked(a.id)
+	}
+}
+
+// alarm sets an alarm. The lock is held.
+func (q *Queue) alarm(a alarm) {
+	first, ok := q.calendar.next()
+	q.calendar.set(a)
+	if !ok || a.at.Before(first) {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
 }

@@ -4,9 +4,10 @@
 //
 // Read in this order: queue.go (the life of an attempt on one screen),
 // settle.go (what becomes of a recipient, a pure function with a table for a
-// specification), pick.go (who is next), line.go (windows over the spool's
-// waiting index), site.go (a site that refuses backs off, not its messages),
-// age.go (expiry, delay notices, deadlines), hold.go (the operator's hand),
+// specification), tell.go (write down, then tell), accept.go (how mail enters),
+// pick.go (who is next), line.go (windows over the spool's waiting index),
+// site.go (a site that refuses backs off, not its messages), age.go (expiry,
+// delay notices, deadlines), hold.go and rules.go (the operator's hand),
 // watchdog.go (promise P2).
 //
 // It may not know sockets, DNS, files, configuration keys or how a message is

@@ -1,0 +1,88 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"paquebot/internal/mail"
+)
+
+// unreadable handles a message that could not be opened: it is over, or the
+// spool is in trouble and it is looked at again later.
+func (q *Queue) unreadable(p *parcel, err error) {
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range p.recipients {
+		q.unlease(p.id, r)
+	}
+	switch {
+	case errors.Is(err, mail.ErrNotFound):
+	case p.fresh:
+		q.alarm(alarm{at: now.Add(time.Minute), id: p.id})
+	default:
+		q.note(p.line.key, now.Add(time.Minute), now)
+		p.line.cursor = mail.Entry{}
+	}
+}
+
+// stillDue leaves in the parcel those recipients that wait and are due, and
+// takes in companions: others of the message that are due at the same site
+// . Those at their end, or under an operator's rule, are concluded here.
+func (q *Queue) stillDue(ctx context.Context, env *mail.Envelope, p *parcel) bool {
+	now := time.Now()
+	isDue := func(r mail.Recipient) bool { return r.State == mail.Waiting && !r.Due.After(now.Add(q.slack(r, now))) }
+	q.mu.Lock()
+	var companions []int
+	for i, r := range env.Recipients {
+		if isDue(r) && r.Site == p.line.key.site && !p.fresh {
+			companions = append(companions, i)
+		}
+	}
+	p.recipients = append(p.recipients, q.leaseAlso(p, companions)...)
+	var due []int
+	for _, i := range p.recipients {
+		if isDue(env.Recipients[i]) {
+			due = append(due, i)
+			continue
+		}
+		q.unlease(p.id, i)
+		if r := env.Recipients[i]; r.State == mail.Waiting {
+			q.note(lineKey{r.Site, env.Tenant(), env.Params.Priority}, r.Due, now)
+		}
+	}
+	q.mu.Unlock()
+	p.recipients = due
+	var over []verdict
+	over, p.recipients = q.atEnd(env, p.recipients, now)
+	q.conclude(ctx, env, over)
+	return len(p.recipients) > 0
+}
+
+// slack lets recipients pass whose due time cannot be (see pullBack).
+func (q *Queue) slack(r mail.Recipient, now time.Time) time.Duration {
+	if r.Due.After(now.Add(q.horizon())) {
+		return r.Due.Sub(now)
+	}
+	return 0
+}
+
+// atEnd separates those that are not to be tried any more: they were tried and
+// their life is over, or an operator's rule says what becomes of them.
+func (q *Queue) atEnd(env *mail.Envelope, recipients []int, now time.Time) (over []verdict, rest []int) {
+	for _, i := range recipients {
+		r := env.Recipients[i]
+		if ruling, ok := q.ruled(env, r, now); ok {
+			over = append(over, verdict{recipient: i, Ruling: ruling})
+			continue
+		}
+		byNow := env.Params.By != nil && env.Params.By.Return && !now.Before(env.Params.By.Deadline)
+		if ruling, ok := Overdue(env, r, now, q.config.Terms); ok && (r.Tries > 0 || byNow) {
+			over = append(over, verdict{recipient: i, Ruling: ruling})
+			continue
+		}
+		rest = append(rest, i)
+	}
+	return over, rest
+}
