@@ -148,7 +148,7 @@ func TestDev(t *testing.T) {
 		if port == nil {
 			t.Fatalf("which port is it?\n%s", snippet)
 		}
-		mustContain(t, "the caught message", string(newest), ":"+strings.Join(port[1:], "")+`"`, "me@example.com", "you@example.com", "hello")
+		mustContain(t, "the caught message", string(newest), `"port":"`+strings.Join(port[1:], "")+`"`, "me@example.com", "you@example.com", "hello")
 	}
 	if t.Failed() {
 		return
@@ -175,7 +175,12 @@ func (d *dev) oneMessage(t *testing.T) {
 	t.Helper()
 	id := fmt.Sprint(d.caught(t)[0]["id"])
 	mustContain(t, "raw", d.get(t, "/api/dev/messages/"+id+"/raw"), "Received: from ", "Subject: hello")
-	mustContain(t, "dialogue", d.get(t, "/api/dev/messages/"+id+"/dialogue"), "EHLO", "MAIL FROM", "queued as "+id)
+	eventually(t, func() error { // it is complete when the session has ended
+		if s := d.get(t, "/api/dev/messages/"+id+"/dialogue"); !containsAll(s, []string{"EHLO", "MAIL FROM", "queued as " + id}) {
+			return fmt.Errorf("the dialogue is not complete:\n%s", s)
+		}
+		return nil
+	})
 	mustContain(t, "page", d.get(t, "/"), "hello", "me@example.com")
 	mustContain(t, "ca.pem", d.get(t, "/ca.pem"), "BEGIN CERTIFICATE")
 	mustContain(t, "terminal", d.printed(), "hello")
@@ -191,7 +196,7 @@ func (d *dev) failedSession(t *testing.T) {
 	check(t, k.must("50", "AUTH PLAIN %s", plain("app", "any")))
 	check(t, k.must("221", "QUIT"))
 	eventually(t, func() error {
-		if sessions := d.get(t, "/api/dev/sessions"); !containsAll(sessions, []string{"AUTH", "advice", "1587"}) {
+		if sessions := d.get(t, "/api/dev/sessions"); !containsAll(sessions, []string{"AUTH", "advice", "587"}) {
 			return fmt.Errorf("no failed session with advice:\n%s", sessions)
 		}
 		return nil
