@@ -77,7 +77,7 @@ func (c *DevCmd) Run(g *Globals) error {
 	if c.Ports == "random" {
 		lines.w = g.Stderr // standard output holds the JSON and nothing else
 	}
-	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, Relay: c.Relay}, Log: lines}
+	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, Keep: c.Data != ""}, Log: lines}
 	if c.Verbose {
 		opts.Log = nil
 	}

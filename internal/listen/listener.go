@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -235,6 +236,8 @@ func explain(err error, port uint16) (text, advice string) {
 		return text, "client ended the handshake; it may not trust the certificate"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "no handshake within " + handshakeMax.String(), "client waits for a greeting: " + mode
+	case errors.Is(err, io.EOF):
+		return "client left without a word of TLS", "if it waited for a greeting, " + mode
 	case strings.Contains(text, "unsupported versions"):
 		return text, "client offers nothing newer than TLS 1.1; update it"
 	case strings.Contains(text, "application protocol"):

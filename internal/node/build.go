@@ -52,7 +52,7 @@ func serverTLS(c *config.Config, certs *listen.Certs) *tls.Config {
 }
 
 func doorConfig(c *config.Config, l config.Listener, t *tls.Config) listen.Config {
-	return listen.Config{
+	d := listen.Config{
 		Name: l.Address, Role: mail.Role(l.Role), TLS: t, TLSFirst: l.Role == string(mail.RoleSubmissions),
 		ProxyFrom: l.ProxyProtocol, Trusted: l.Trusted,
 		Connections:   l.MaxConnections,
@@ -60,6 +60,12 @@ func doorConfig(c *config.Config, l config.Listener, t *tls.Config) listen.Confi
 		PerMinute:     perMinute(c.Limits.ConnectionRate),
 		HandshakesMin: perMinute(c.Limits.HandshakeRate),
 	}
+	// Programs on this machine are no strangers: the limits for one address meet
+	// them only where the operator set some.
+	if usual := config.Default().Limits; c.Limits.ConnectionsPerIP == usual.ConnectionsPerIP && c.Limits.ConnectionRate == usual.ConnectionRate {
+		d.Exempt = loopback
+	}
+	return d
 }
 
 // perMinute turns a rate into whole events a minute; a rate that is set never

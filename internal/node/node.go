@@ -41,7 +41,7 @@ type Options struct {
 // password inside TLS, any recipient taken, dialogues kept.
 type Dev struct {
 	Certs *listen.Certs
-	Relay bool // deliver for real instead of catching
+	Keep  bool // what is caught must outlive the process
 }
 
 // Node is a server.
@@ -190,7 +190,7 @@ func (n *Node) openDisk(c *config.Config) error {
 	n.disk = disk
 	sinks := []event.Sink{n.events, disk.History}
 	if n.opts.Dev != nil || catches(c) {
-		n.caught, err = catch.Open(catch.Config{Dir: filepath.Join(c.DataDir, catchDir), Sync: n.opts.Dev == nil, Events: n.events})
+		n.caught, err = catch.Open(catch.Config{Dir: filepath.Join(c.DataDir, catchDir), Sync: n.opts.Dev == nil || n.opts.Dev.Keep, Events: n.events})
 		if err != nil {
 			return err
 		}
