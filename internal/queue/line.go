@@ -218,7 +218,7 @@ func (q *Queue) dropLine(l *line) {
 
 // dropSite forgets a site that has nothing to remember.
 func (q *Queue) dropSite(s *site) {
-	if len(s.lines) == 0 && s.ready == 0 && s.picked == 0 && s.permits == 0 && s.failures == 0 && q.sites[s.name] == s {
+	if len(s.lines) == 0 && s.ready == 0 && s.picked == 0 && s.permits == 0 && !s.until.After(time.Now()) && q.sites[s.name] == s {
 		delete(q.sites, s.name)
 	}
 }

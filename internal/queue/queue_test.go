@@ -140,6 +140,29 @@ func TestADeadSiteBacksOffNotItsMessages(t *testing.T) {
 	})
 }
 
+// A domain whose DNS does not answer is one trouble too.
+func TestADomainWithoutDNSBacksOff(t *testing.T) {
+	c := &counting{Spool: spool.NewMemory()}
+	world(t, sim.Options{Spool: c}, func(t *testing.T, w *sim.World) {
+		w.Site("lost.example", sim.Good())
+		w.LoseDNS("lost.example", 2*time.Hour)
+		for i := range 200 {
+			w.SubmitWith(func(e *mail.Envelope) { e.Origin.Role = mail.RoleMX }, me, fmt.Sprintf("x%d@lost.example", i))
+		}
+		time.Sleep(2*time.Hour - time.Minute)
+		if n := c.updates.Load(); n > 40 {
+			t.Errorf("%d updates while nothing could be looked up", n)
+		}
+		time.Sleep(5 * time.Hour)
+		if n := w.Spool.Stat().Messages; n != 0 {
+			t.Errorf("%d messages left", n)
+		}
+		if wrong := w.Check(); len(wrong) > 0 {
+			t.Error(wrong[0], len(wrong))
+		}
+	})
+}
+
 // one sender's flood does not delay another's message.
 func TestTenantsTakeTurns(t *testing.T) {
 	o := sim.Options{Shaping: shaping.Config{Rules: []shaping.Limits{{Site: "*", Connections: 2}}}, Queue: queue.Config{FreshMax: 500, Window: 32}}

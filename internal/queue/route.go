@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"paquebot/internal/event"
 	"paquebot/internal/mail"
 )
 
@@ -22,6 +23,9 @@ type group struct {
 func (q *Queue) route(ctx context.Context, env *mail.Envelope, j *job) (mail.Route, bool) {
 	p := j.parcel
 	groups, lost := q.grouped(ctx, env, p.recipients)
+	if len(groups) == 0 {
+		q.noRoute(p.line, lost)
+	}
 	q.conclude(ctx, env, lost)
 	if len(groups) == 0 {
 		return mail.Route{}, false
@@ -47,6 +51,28 @@ func (q *Queue) route(ctx context.Context, env *mail.Envelope, j *job) (mail.Rou
 		return mail.Route{}, false
 	}
 	return groups[mine].route, true
+}
+
+// noRoute lets a domain that cannot be routed for now, most often because its
+// DNS does not answer, back off like a site: it is one trouble, not one for each
+// of its messages.
+func (q *Queue) noRoute(l *line, lost []verdict) {
+	var outcomes []mail.Outcome
+	for _, v := range lost {
+		if o := *v.tried; o.Result == mail.Deferred {
+			o.Reach = mail.ThisSite
+			outcomes = append(outcomes, o)
+		}
+	}
+	q.mu.Lock()
+	var told []event.Event
+	if len(outcomes) > 0 && l.key.site != unsorted && !l.site.routed {
+		told = q.learn(l.site, outcomes, time.Now())
+	}
+	q.mu.Unlock()
+	for _, e := range told {
+		q.needs.Events.Emit(e)
+	}
 }
 
 // grouped routes recipients, those of one route together.
@@ -150,6 +176,7 @@ func (q *Queue) moveLines(from, to *site, domain string) {
 		}
 	}
 	if !from.routed {
+		from.failures, from.until = 0, time.Time{}
 		for from.ready > 0 {
 			to.put(from.take())
 		}

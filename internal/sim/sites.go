@@ -22,6 +22,7 @@ type Site struct {
 	count       int
 	window      time.Time
 	contents    int
+	lost        time.Time // until then DNS does not answer for it
 }
 
 // Visit is an attempt at a site, seen from there.

@@ -188,6 +188,9 @@ func (w *World) Site(name string, p Personality) *Site {
 	return s
 }
 
+// LoseDNS makes a site's domains impossible to look up for a time.
+func (w *World) LoseDNS(site string, d time.Duration) { w.siteOf(site).lost = time.Now().Add(d) }
+
 // Submit puts a message into the spool and the queue, as a session does.
 func (w *World) Submit(from string, to ...string) mail.ID {
 	return w.SubmitWith(func(*mail.Envelope) {}, from, to...)
@@ -214,6 +217,9 @@ func (w *World) SubmitWith(set func(*mail.Envelope), from string, to ...string) 
 // one that is not there does not exist.
 func (w *World) Route(_ context.Context, _ *mail.Envelope, recipient string) (mail.Route, error) {
 	s := w.siteOf(mail.Domain(recipient))
+	if s != nil && time.Now().Before(s.lost) {
+		return mail.Route{}, smtp.DNSTrouble
+	}
 	if s == nil {
 		return mail.Route{}, smtp.NoDomain
 	}
