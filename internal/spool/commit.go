@@ -593,6 +593,12 @@ func (j *Journal) ready(total int64) error {
 
 // rotate begins a new segment. It becomes part of the journal with its first
 // batch, which carries its header.
+//
+// Its space is reserved, its size is not: the file grows as it is written, so
+// that a reader finds its end. Overwriting zeros or an old segment was tried
+// against this (4, 90 and 280 KiB a sync, ext4 on a virtual disk): what one or
+// the other gained lay within the noise of a busy machine. The format allows
+// it all the same: a record is only valid with its own segment's salt.
 func (j *Journal) rotate(size int64) error {
 	w := &j.writer
 	last := w.position()
