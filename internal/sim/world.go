@@ -87,7 +87,7 @@ func (w *World) Start() {
 		courier = w
 	}
 	q := queue.New(w.config, queue.Needs{
-		Spool: QueueSpool{w.Spool}, Router: w, Shaper: w.Shaper, Courier: courier,
+		Spool: w.Spool, Router: w, Shaper: w.Shaper, Courier: courier,
 		Intake: Intake{w.Spool, func(env *mail.Envelope) { w.Queue.Accept(env) }},
 		Rules:  w.rules, IDs: w.IDs, Events: event.All(w, w.sink()), Rand: w.Float64,
 	})
