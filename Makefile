@@ -14,7 +14,7 @@ check:           ## the fast part: format, vet, staticcheck, unit tests with the
 	@./test/all.sh --fast
 
 build:           ## the binary, in bin/paquebot
-	$(GO) build -trimpath -o bin/paquebot ./cmd/paquebot
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/paquebot ./cmd/paquebot
 
 fuzz:            ## every fuzz target for FUZZTIME (60s)
 	@./test/fuzz.sh $(FUZZTIME)
@@ -36,7 +36,7 @@ docs:            ## the generated reference pages
 	$(GO) generate ./...
 
 update:          ## rewrite the goldens; review the diff
-	$(GO) test ./internal/... ./cmd/... -update
+	$(GO) test $$(git grep -lF 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 clean:           ## what was built
 	rm -rf bin
