@@ -26,7 +26,8 @@ type Config struct {
 	// Default 1 h, above any sum of RFC 5321 §4.5.3.2 timeouts for one message.
 	AttemptTime time.Duration
 	// BackOff are the pauses of a site that takes no connection. Default 1, 2, 5,
-	// 10, 20, 30 min; the last repeats, spread by the Jitter.
+	// 10, 20, 30 min, but no longer than Retry's at the same step; the last
+	// repeats, spread by the Jitter.
 	BackOff []time.Duration
 	// DrainTime is how long attempts in flight may take to end when the queue
 	// stops. Default 20 s (design §3: the server stops within 30).
@@ -46,6 +47,9 @@ func (c Config) withDefaults() Config {
 	orTime(&c.WatchEvery, 10*time.Minute)
 	if len(c.BackOff) == 0 {
 		c.BackOff = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute}
+		for i := range c.BackOff {
+			c.BackOff[i] = min(c.BackOff[i], c.Retry[min(i, len(c.Retry)-1)])
+		}
 	}
 	if c.Hostname == "" {
 		c.Hostname = "localhost"
