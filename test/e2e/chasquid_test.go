@@ -62,6 +62,7 @@ func chasquidBox(t *testing.T, name string) string {
 const chasquidConf = `
 hostname: "mx.chasquid.test"
 smtp_address: "%[1]s:25"
+submission_address: "%[1]s:587"
 submission_over_tls_address: "%[1]s:465"
 data_dir: "%[2]s/data"
 mail_log_path: "<stdout>"

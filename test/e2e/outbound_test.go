@@ -170,6 +170,8 @@ var manners = []struct {
 	{"421 as a greeting", "-Q CONNECT", "deferred", []string{"421"}}, // CLI-21
 	{"5xx as a greeting", "-f CONNECT", "deferred", []string{"500"}}, // CLI-21: once, an hour later it bounces
 	{"hangs up at once", "-q CONNECT", "deferred", []string{"4.4.2"}},
+	{"hangs up after EHLO", "-q EHLO", "deferred", []string{"4.4.2"}},
+	{"neither EHLO nor HELO", "-f EHLO,HELO", "deferred", []string{"500"}},
 	{"EHLO answered 421", "-Q EHLO", "deferred", []string{"421"}}, // CLI-33
 	{"4xx to MAIL", "-r MAIL", "deferred", []string{"450 4.3.0"}}, // CLI-25
 	{"4xx to RCPT", "-r RCPT", "deferred", []string{"450 4.3.0"}}, // CLI-26
@@ -180,6 +182,8 @@ var manners = []struct {
 	{"hangs up after RCPT", "-q RCPT", "deferred", []string{"4.4.2"}},
 	{"hangs up after DATA", "-q DATA", "deferred", []string{"4.4.2"}},
 	{"hangs up after the message", "-q .", "deferred", []string{"4.4.2", `"ambiguous":true`}}, // CLI-29
+	{"421 to MAIL", "-Q MAIL", "deferred", []string{"421"}},
+	{"421 to DATA", "-Q DATA", "deferred", []string{"421"}},
 	{"421 to RCPT", "-Q RCPT", "deferred", []string{"421"}},
 	{"421 to the message", "-Q .", "deferred", []string{"421"}},
 
@@ -288,6 +292,22 @@ func TestReportsAreSentAsAsked(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A next hop that speaks DSN is handed the wishes, and sends the reports itself
+// (EXT-7, TRAP-12).
+func TestReportsOfTheNextHop(t *testing.T) {
+	t.Parallel()
+	startPostfix(t)
+	s := startServer(t, settings{})
+	id := s.submit(t, "anna", " RET=HDRS ENVID=QQ+2B27", s.note("anna", "tell me"), "<anna@postfix.test> NOTIFY=SUCCESS ORCPT=rfc822;Anna+2BX@example.org")
+	arrives(t, postfixBox(t, "anna"), "Subject: tell me")
+	told := arrives(t, s.box("anna"), "multipart/report", "Subject: tell me")
+	mustContain(t, "Postfix's report", told.String(), "Reporting-MTA: dns; mx.postfix.test", "Original-Envelope-Id: QQ+27", "Action: delivered", "Anna+X@example.org", "text/rfc822-headers")
+	s.happens(t, id, "message.finished")
+	if ours, err := maildir(s.box("anna"), "Reporting-MTA: dns; "+s.name); err != nil || len(ours) > 0 {
+		t.Errorf("a report of ours beside the next hop's: %v %v", err, ours)
 	}
 }
 

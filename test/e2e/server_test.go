@@ -189,6 +189,19 @@ func (s *server) log() string {
 	return string(b)
 }
 
+// logged waits for a line in the log that holds all the words.
+func logged(t *testing.T, s *server, words ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		for line := range strings.Lines(s.log()) {
+			if containsAll(line, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no line in the log with %q", words)
+	})
+}
+
 // signal sends a signal to the process.
 func (s *server) signal(t *testing.T, sig os.Signal) {
 	t.Helper()

@@ -37,7 +37,8 @@ func zone() string {
 	line("chasquid.test. MX 10 mx.chasquid.test.")
 	line("mx.chasquid.test. A %s", chasquidAddr)
 
-	line("null.test. MX 0 .") // RFC 7505
+	line("other.chasquid.test. A %s", chasquidAddr) // a name its certificate is not for
+	line("null.test. MX 0 .")                       // RFC 7505
 	line("dead.test. A %s", deadAddr)
 	line("dead-mx.test. MX 10 dead.test.")
 	line("inside.test. MX 10 localhost.inside.test.")
