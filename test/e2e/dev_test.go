@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,21 +27,23 @@ type dev struct {
 
 const devPage = "http://localhost:8025"
 
-// startDev runs `paquebot dev` where the whole file system is read-only except
-// its temporary folder.
+// startDev runs `paquebot dev` as somebody without rights or a home, where the
+// whole file system is read-only except its temporary folder.
 func startDev(t *testing.T, args ...string) *dev {
 	t.Helper()
 	w := need(t)
 	tmp, err := os.MkdirTemp(w.dir, "dev-")
 	check(t, err)
+	check(t, own(tmp, "nobody"))
 	d := &dev{tmp: tmp, output: tmp + ".out", exited: make(chan struct{})}
 	out, err := os.Create(d.output)
 	check(t, err)
 	defer func() { _ = out.Close() }()
-	script := `mount --bind "$TMPDIR" "$TMPDIR" && mount -o remount,bind,ro / && exec "$@"`
+	script := `mount --bind "$TMPDIR" "$TMPDIR" && mount -o remount,bind,ro / &&
+		exec setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all -- "$@"`
 	d.cmd = exec.Command("unshare", append([]string{"--mount", "--", "sh", "-c", script, "sh", w.bin, "dev"}, args...)...)
 	d.cmd.Dir = "/"
-	d.cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME=/nonexistent")
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	check(t, d.cmd.Start())
 	go func() {
@@ -155,6 +158,8 @@ func TestDev(t *testing.T) {
 	}
 	d.oneMessage(t)
 	d.failedSession(t)
+	d.twice(t)
+	d.beside(t)
 
 	// It ends when asked to, and leaves nothing behind.
 	check(t, d.cmd.Process.Signal(syscall.SIGINT))
@@ -201,4 +206,55 @@ func (d *dev) failedSession(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// twice starts a second one on the same ports.
+func (d *dev) twice(t *testing.T) {
+	t.Helper()
+	r := need(t).cli(t, "", "dev")
+	if r.code == 0 {
+		t.Errorf("a second dev on the same ports: %s", r)
+	}
+	mustContain(t, "the second dev", r.stderr, "in use", "--ports random")
+}
+
+// beside runs another one, for a test suite: its ports are told as JSON.
+func (d *dev) beside(t *testing.T) {
+	t.Helper()
+	other := startDev(t, "--ports", "random")
+	var told struct {
+		Console    string
+		Submission int
+	}
+	text := other.printed()
+	check(t, json.NewDecoder(strings.NewReader(text[strings.Index(text, "{"):])).Decode(&told))
+	k, err := dial(fmt.Sprintf("127.0.0.1:%d", told.Submission), nil)
+	check(t, err)
+	defer k.close()
+	check(t, k.must("250", "EHLO app.test"))
+	check(t, k.starttls(&tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}))
+	check(t, k.must("250", "EHLO app.test"))
+	check(t, k.must("535", "AUTH PLAIN %s", plain("app", "wrong")))
+	check(t, k.must("235", "AUTH PLAIN %s", plain("suite-7", "any")))
+	reply, err := k.transaction("me@example.com", "From: <me@example.com>\r\nSubject: beside\r\n\r\nHello.\r\n", "you@example.com")
+	check(t, err)
+	_, err = queuedAs(reply)
+	check(t, err)
+	eventually(t, func() error {
+		res, err := http.Get(told.Console + "/api/dev/messages?mailbox=suite-7")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = res.Body.Close() }()
+		b, err := io.ReadAll(res.Body)
+		if err == nil && !strings.Contains(string(b), "beside") {
+			err = fmt.Errorf("not in its mailbox: %s", b)
+		}
+		return err
+	})
+	for _, m := range d.caught(t) {
+		if m["subject"] == "beside" {
+			t.Error("one dev caught what was sent to the other")
+		}
+	}
 }
