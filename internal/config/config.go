@@ -61,6 +61,7 @@ type Domain struct {
 	Recipients Recipients `toml:"recipients"`
 	Aliases    Aliases    `toml:"aliases"`
 	CatchAll   string     `toml:"catch_all"`
+	Secret     Secret     `toml:"secret"` // of a webhook's signature
 }
 
 // Route says how outgoing mail leaves; the first that matches is taken.

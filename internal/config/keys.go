@@ -84,6 +84,8 @@ var keys = []Key{
 		Doc: "Addresses that stand for others: a table, or { file = \"…\" } with lines \"name: target, target\". Aliases may lead to other domains and to each other."},
 	{Path: "domain.catch_all", Example: `"anna@example.org"`,
 		Doc: "Who gets mail for those who do not exist. It attracts all the spam there is."},
+	{Path: "domain.secret", Example: `{ file = "/etc/paquebot/hook.key" }`,
+		Doc: "Where the secret is with which posts to an https destination are signed (HMAC-SHA256): { file = \"…\" } or { env = \"NAME\" }."},
 
 	{Path: "route", Doc: "How outgoing mail leaves. Routes are tried from the top; the first that matches is taken. Without any, or when none matches, mail goes to the MX of its domain.",
 		Example: "via = \"sendgrid\""},

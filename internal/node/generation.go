@@ -66,7 +66,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	if n.caught != nil {
 		needs.Catcher = n.caught
 	}
-	g.courier = deliver.New(deliver.Config{Hostname: c.Hostname}, needs)
+	g.courier = deliver.New(deliver.Config{Hostname: c.Hostname, Webhooks: webhooks(c)}, needs)
 	if g.policy, err = n.policy(c, g); err != nil {
 		g.courier.Close()
 		return nil, err
@@ -138,6 +138,17 @@ func credentials(c *config.Config) (map[string]deliver.Credential, error) {
 		all[name] = v
 	}
 	return all, nil
+}
+
+// webhooks are the secrets of the web applications that mail is posted to.
+func webhooks(c *config.Config) map[string]deliver.Webhook {
+	all := map[string]deliver.Webhook{}
+	for _, d := range c.Domains {
+		if !d.Secret.IsZero() {
+			all[d.Deliver] = deliver.Webhook{Secret: []byte(d.Secret.Reveal())}
+		}
+	}
+	return all
 }
 
 // tokens gets access tokens by client credentials or a refresh token, and

@@ -11,6 +11,7 @@ import (
 	"paquebot/internal/api"
 	"paquebot/internal/config"
 	"paquebot/internal/console"
+	"paquebot/internal/mail"
 )
 
 // openWindows opens what people and programs look through: the operator's
@@ -75,6 +76,13 @@ func (n *Node) measure() {
 	n.metrics.Pull("paquebot_spool_recipients", "Recipients of unfinished messages.", func() float64 { return float64(stat().Recipients) })
 	n.metrics.Pull("paquebot_spool_journal_bytes", "Size of the journal.", func() float64 { return float64(stat().JournalBytes) })
 	n.metrics.Pull("paquebot_spool_free_bytes", "Free space on the spool's disk.", func() float64 { return float64(stat().FreeBytes) })
+	n.metrics.PullBy("paquebot_queue_recipients", "Recipients of unfinished messages by state.", "state", func() map[string]float64 {
+		by := map[string]float64{}
+		for state, count := range stat().States {
+			by[mail.State(state).String()] = float64(count)
+		}
+		return by
+	})
 	n.metrics.PullBy("paquebot_connections", "Open connections by role of the port.", "role", func() map[string]float64 {
 		n.mu.Lock()
 		defer n.mu.Unlock()
