@@ -13,6 +13,9 @@ fi
 
 # command -> Debian package; the end-to-end tests talk to these.
 wanted="
+ip:iproute2
+nsenter:util-linux
+setpriv:util-linux
 postfix:postfix
 smtp-sink:postfix
 chasquid:chasquid

@@ -72,7 +72,7 @@ func missing() string {
 		return "nodemailer is missing\n    (cd test/e2e/node && npm ci)     (or: make test)"
 	}
 	if os.Geteuid() != 0 {
-		return "they need root, for ports below 1024 in a network of their own\n    sudo make e2e"
+		return "they need root, for ports below 1024 in a network of their own\n    sudo env \"PATH=$PATH\" make e2e"
 	}
 	if out, err := exec.Command("unshare", namespaces("true")...).CombinedOutput(); err != nil {
 		return fmt.Sprintf("no namespaces here (%v: %s)\n    run on a machine, or in a container with CAP_SYS_ADMIN", err, strings.TrimSpace(string(out)))
