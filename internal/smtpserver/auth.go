@@ -96,11 +96,10 @@ func (s *Session) challenge(challenge []byte) ([]byte, error) {
 	switch {
 	case errors.Is(err, smtp.ErrLineTooLong):
 		return nil, authTooLong
+	case errors.Is(err, smtp.ErrNUL):
+		return nil, authBadB64 // one reply to one line
 	case err != nil:
-		s.lineFault(err)
-		if !s.closing {
-			return nil, authBadB64
-		}
+		s.lineFault(err) // which ends the session
 		return nil, err
 	}
 	s.dialogue.note(s, true, "(response)")

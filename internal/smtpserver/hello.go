@@ -63,7 +63,7 @@ func (s *Session) earlyTalk() bool {
 		s.tlsOnClear()
 		return false
 	}
-	s.attacked("early-talker", smtp.Printable(string(s.in.pending())))
+	s.attacked("early-talker", firstLine(s.in.pending()))
 	r := syncError
 	r.Enhanced = smtp.Enhanced{Class: 5, Subject: 5}
 	s.say(r, "connect")

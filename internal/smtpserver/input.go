@@ -122,7 +122,7 @@ func (in *input) line(most, authMost int, clear bool) ([]byte, error) {
 		line, used, err := smtp.CutLine(have, limit)
 		in.take(used)
 		if errors.Is(err, smtp.ErrLineTooLong) {
-			return nil, in.discardLine(have[used-1] == '\n', limit == authMost)
+			return nil, in.discardLine([2]byte(have[used-2:used]), limit == authMost)
 		}
 		if used > 0 {
 			return line, err
@@ -134,23 +134,34 @@ func (in *input) line(most, authMost int, clear bool) ([]byte, error) {
 	}
 }
 
-// discardLine reads to the end of a line that is too long, keeping nothing
-// (SRV-11), unless all of it is there.
-func (in *input) discardLine(whole, auth bool) error {
-	tooLong := smtp.ErrLineTooLong
-	if auth {
-		tooLong = errAuthTooLong
-	}
-	for !whole {
+// discardLine reads to the end of a line that is too long, keeping nothing but
+// its last two octets (SRV-11): all of it may be there already. One that ends in
+// a bare LF is an error of its own, or what follows would be taken for a command
+// that another server had read as a part of the line (SRV-1).
+func (in *input) discardLine(last [2]byte, auth bool) error {
+	for last[1] != '\n' {
+		if len(in.pending()) == 0 {
+			if err := in.fill(); err != nil {
+				return err
+			}
+		}
 		have := in.pending()
-		if end := bytes.IndexByte(have, '\n'); end >= 0 {
-			in.take(end + 1)
-			break
+		n := bytes.IndexByte(have, '\n') + 1
+		if n == 0 {
+			n = len(have)
 		}
-		in.drop()
-		if err := in.fill(); err != nil {
-			return err
+		last[0] = last[1]
+		if n > 1 {
+			last[0] = have[n-2]
 		}
+		last[1] = have[n-1]
+		in.take(n)
 	}
-	return tooLong
+	switch {
+	case last[0] != '\r':
+		return smtp.ErrBareLF
+	case auth:
+		return errAuthTooLong
+	}
+	return smtp.ErrLineTooLong
 }

@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -351,6 +352,18 @@ func (s *Session) tlsOnClear() {
 
 func (s *Session) attacked(kind, detail string) {
 	s.srv.needs.Events.Emit(event.Attacked{Origin: s.origin, Kind: kind, Detail: detail})
+}
+
+// firstLine is what to tell of octets that came too early: the first line, and
+// of AUTH no more than that, for whoever sends a whole script at once sends its
+// password too.
+func firstLine(b []byte) string {
+	line, _, _ := bytes.Cut(b, []byte("\r\n"))
+	verb, _ := smtp.CutCommand(line)
+	if verb == smtp.VerbAuth {
+		return "AUTH (hidden)"
+	}
+	return smtp.Printable(string(line))
 }
 
 // httpVerbs are what a browser that was talked into it would say (SRV-14).

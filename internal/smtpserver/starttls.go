@@ -25,7 +25,7 @@ func (s *Session) starttls(ctx context.Context, arg []byte) smtp.Reply {
 	case s.cfg.TLS == nil:
 		return smtp.NotDone
 	case len(s.in.pending()) > 0: // P587-3, TRAP-4, CVE-2011-0411
-		s.attacked("starttls-injection", smtp.Printable(string(s.in.pending())))
+		s.attacked("starttls-injection", firstLine(s.in.pending()))
 		s.in.drop()
 		return smtp.BadOrder.WithText("Octets after STARTTLS").AndClose()
 	}
