@@ -136,36 +136,73 @@ func (q *Queue) revisit(ctx context.Context, id mail.ID) {
 		q.mu.Unlock()
 		return
 	}
-	vs := q.change(env, func(r mail.Recipient) (Ruling, bool) { return q.look(env, r, now) })
+	env, vs := q.change(ctx, env, func(_ int, r mail.Recipient) (Ruling, bool) { return q.look(env, r, now) })
 	q.conclude(ctx, env, vs)
 	if len(vs) == 0 {
 		q.finish(ctx, env)
 	}
-	if q.stray(env) {
-		q.Accept(env)
-	}
+	q.adopt(ctx, env)
 }
 
-// change leases the recipients for which what has a ruling, and returns those
-// rulings. Recipients that are being tried are left to their attempt. What is
-// called with the lock held.
-func (q *Queue) change(env *mail.Envelope, what func(mail.Recipient) (Ruling, bool)) []verdict {
+// change leases the recipients for which what has a ruling, reads the message
+// again, and returns it with the rulings on what it is now: what was read before
+// the lease may be older than an attempt that has just ended, and must not be
+// written over its outcome. Recipients that are being tried are left to their
+// attempt. What is called with the lock held.
+func (q *Queue) change(ctx context.Context, env *mail.Envelope, what func(int, mail.Recipient) (Ruling, bool)) (*mail.Envelope, []verdict) {
 	p := &parcel{id: env.ID}
-	var vs []verdict
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	var mine []int
 	for i, r := range env.Recipients {
-		if ruling, ok := what(r); ok && len(q.leaseAlso(p, []int{i})) > 0 {
-			if s := &ruling.Standing; s.State == mail.Waiting && s.Due.IsZero() {
-				s.Due = time.Now() // was fresh; it is in the index from now on
-			}
-			if ruling.Standing.Site == "" {
-				ruling.Standing.Site = mail.Domain(r.Address)
-			}
-			vs = append(vs, verdict{recipient: i, Ruling: ruling})
+		if _, ok := what(i, r); ok {
+			mine = append(mine, q.leaseAlso(p, []int{i})...)
 		}
 	}
-	return vs
+	q.mu.Unlock()
+	if len(mine) == 0 {
+		return env, nil
+	}
+	now, err := q.needs.Spool.Envelope(ctx, env.ID)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.letBe(env, mine, err)
+		return env, nil
+	}
+	var vs []verdict
+	for _, i := range mine {
+		r := now.Recipients[i]
+		ruling, ok := what(i, r)
+		if !ok {
+			q.letBe(now, []int{i}, nil)
+			continue
+		}
+		if s := &ruling.Standing; s.State == mail.Waiting && s.Due.IsZero() {
+			s.Due = time.Now() // was fresh; it is in the index from now on
+		}
+		if ruling.Standing.Site == "" {
+			ruling.Standing.Site = mail.Domain(r.Address)
+		}
+		vs = append(vs, verdict{recipient: i, Ruling: ruling})
+	}
+	return now, vs
+}
+
+// letBe ends the leases of recipients to which nothing was done after all, and
+// sees to it that they are looked at again. The lock is held.
+func (q *Queue) letBe(env *mail.Envelope, recipients []int, err error) {
+	now := time.Now()
+	for _, i := range recipients {
+		q.unlease(env.ID, i)
+		if r := env.Recipients[i]; err == nil && r.State == mail.Waiting && !r.Due.IsZero() {
+			q.note(lineKey{r.Site, env.Tenant(), env.Params.Priority}, r.Due, now)
+		} else if err == nil && r.State == mail.Waiting {
+			q.lineUpFresh(env, []int{i}, now)
+		}
+	}
+	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		q.alarm(alarm{at: now.Add(time.Minute), id: env.ID})
+	}
 }
 
 // look says what time has made of a recipient.
@@ -230,14 +267,39 @@ func owed(env *mail.Envelope, r mail.Recipient) Tell {
 	return TellNothing
 }
 
-// stray reports recipients that wait, are in no index and not in memory.
-func (q *Queue) stray(env *mail.Envelope) bool {
+// adopt writes recipients into the index that wait, are not in it and not in
+// memory. They are leased first and read again then: what was read before may
+// be older than an attempt that has just ended, and writing Waiting over its
+// outcome would deliver the message twice.
+func (q *Queue) adopt(ctx context.Context, env *mail.Envelope) {
+	var strays []int
+	p := &parcel{id: env.ID}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	for i, r := range env.Recipients {
 		if _, ok := q.known[entry{env.ID, i}]; !ok && r.State == mail.Waiting && r.Due.IsZero() {
-			return true
+			strays = append(strays, q.leaseAlso(p, []int{i})...)
 		}
 	}
-	return false
+	q.mu.Unlock()
+	if len(strays) == 0 {
+		return
+	}
+	env, err := q.needs.Spool.Envelope(ctx, env.ID)
+	now := time.Now()
+	var vs []verdict
+	q.mu.Lock()
+	for _, i := range strays {
+		if err != nil || env.Recipients[i].State != mail.Waiting || !env.Recipients[i].Due.IsZero() {
+			q.unlease(p.id, i)
+			continue
+		}
+		s := env.Recipients[i].Standing
+		s.Due, s.Site = later(now, env.Params.ReleaseAt), mail.Domain(env.Recipients[i].Address)
+		vs = append(vs, verdict{recipient: i, quiet: true, Ruling: Ruling{Standing: s}})
+	}
+	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		q.alarm(alarm{at: now.Add(time.Minute), id: p.id})
+	}
+	q.mu.Unlock()
+	q.conclude(ctx, env, vs)
 }

@@ -242,35 +242,36 @@ func (q *Queue) apply(ctx context.Context, a Action, result *Result) error {
 
 func (q *Queue) applyTo(ctx context.Context, env *mail.Envelope, a Action, result *Result) {
 	now := time.Now()
-	would := 0
 	what := func(r mail.Recipient) (Ruling, bool) {
 		if !a.Filter.matches(env, r, q.nameOf(r), now) {
 			return Ruling{}, false
 		}
-		ruling, ok := ruling(env, r, a.Verb, a.Until, a.Reason, now)
-		if ok {
-			would++
-		}
-		return ruling, ok
+		return ruling(env, r, a.Verb, a.Until, a.Reason, now)
 	}
-	var done int
-	if a.DryRun {
-		q.mu.Lock()
-		for i, r := range env.Recipients {
-			if _, ok := what(r); ok && !q.known[entry{env.ID, i}].leased() && (a.Filter.Status == "" || a.Filter.Status == q.statusOf(env, i, now)) {
-				done++
-			}
+	meant := map[int]bool{}
+	q.mu.Lock()
+	for i, r := range env.Recipients {
+		switch _, ok := what(r); {
+		case !ok || a.Filter.Status != "" && a.Filter.Status != q.statusOf(env, i, now):
+		case q.known[entry{env.ID, i}].leased():
+			result.InAttempt++
+		default:
+			meant[i] = true
 		}
-		q.mu.Unlock()
-	} else {
-		vs := q.change(env, what)
-		done = len(vs)
-		if a.Verb == Retry {
+	}
+	q.mu.Unlock()
+	done := len(meant)
+	if !a.DryRun && done > 0 {
+		var vs []verdict
+		env, vs = q.change(ctx, env, func(i int, r mail.Recipient) (Ruling, bool) {
+			ruling, ok := what(r)
+			return ruling, ok && meant[i]
+		})
+		if done = len(vs); a.Verb == Retry {
 			q.pardon(env, vs)
 		}
 		q.conclude(ctx, env, vs)
 	}
-	result.InAttempt += would - done
 	if done == 0 {
 		return
 	}

@@ -132,7 +132,8 @@ func (q *Queue) stalled(now time.Time) (n int64) {
 	}
 	for _, s := range q.sites {
 		q.dropSite(s)
-		if s.ready > 0 && !s.queued && s.open(now) && !q.siteHeld(s.name) {
+		if s.ready > 0 && !s.queued && s.open(now.Add(-time.Second)) && // its alarm may ring at this moment
+			!q.siteHeld(s.name) {
 			n += int64(s.ready)
 			q.enqueue(s)
 		}

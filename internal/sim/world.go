@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"paquebot/internal/event"
@@ -108,14 +109,17 @@ func (w *World) sink() event.Sink {
 	return w.events
 }
 
-// Crash is a power cut: what the old spool still does is lost, and the queue
-// starts anew on what a new one recovered. It returns how many recipients had
-// been delivered without that being on disk: those come again.
-func (w *World) Crash(recovered func() spool.Spool) int {
+// Crash is a power cut: cut keeps the disk as it is then, what the old spool
+// still does is lost, and the queue starts anew on what recovered returns. It
+// returns how many recipients had been delivered without that being on disk:
+// those come again.
+func (w *World) Crash(cut func(), recovered func() spool.Spool) int {
 	inFlight := w.leased()
-	fresh := recovered()
+	cut()
 	w.Spool.Close()
 	w.Stop()
+	synctest.Wait() // until the peers have read what was on its way to them
+	fresh := recovered()
 	w.Spool = fresh
 	again := w.recount(fresh.Each(context.Background(), mail.ID{}))
 	if again > inFlight {

@@ -227,10 +227,9 @@ func powerCuts(t *testing.T, seed uint64) {
 			w.Start()
 			continue
 		}
-		again := w.Crash(func() spool.Spool {
+		again := w.Crash(func() {
 			disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: w.IntN(101), RNG: rand.New(rand.NewPCG(seed, uint64(cut)))})
-			return open()
-		})
+		}, open)
 		t.Logf("cut %d makes %d duplicates", cut, again)
 		time.Sleep(time.Duration(w.IntN(20)) * time.Minute)
 	}
