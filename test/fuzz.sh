@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 time=${1:-60s}
 git ls-files --cached --others --exclude-standard '*_test.go' | xargs grep -HoE '^func Fuzz\w+' | sed 's/func //' | sort | while IFS=: read -r file target; do
 	printf '%-28s %s\n' "$(dirname "$file")" "$target"
-	out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")" 2>&1) || {
+	out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "./$(dirname "$file")" 2>&1) || {
 		printf '%s\n' "$out" >&2
 		exit 1
 	}
