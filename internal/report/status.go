@@ -154,10 +154,11 @@ func fold(field string) string {
 }
 
 // broken breaks a line that is longer than any line may be, between characters.
+// with is the line end and what the next line begins with, which counts too.
 func broken(line, with string) string {
 	var b strings.Builder
-	for len(line) > lineMax {
-		cut := lineMax - len(with)
+	for room := lineMax; len(line) > room; room = lineMax - len(with) + len("\r\n") {
+		cut := room
 		for cut > 1 && !utf8.RuneStart(line[cut]) {
 			cut--
 		}
