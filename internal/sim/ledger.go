@@ -90,6 +90,15 @@ func (l *books) received(a mail.Attempt, recipient int, unknown bool) {
 	}
 }
 
+// unheard notes that the verdict on what a site has did not reach us.
+func (l *books) unheard(taken []fate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range taken {
+		l.ambiguous[f]++
+	}
+}
+
 // told reads a report as simply as it can be read; report's own tests read it
 // thoroughly.
 func (l *books) told(content string) {

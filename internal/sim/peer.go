@@ -300,15 +300,19 @@ func (d *dialogue) end(content string) bool {
 		io.Copy(io.Discard, d.r)
 		return false
 	}
-	if reply == "" {
-		p.take(d, content, false)
-		reply = "250 2.0.0 Ok: queued"
+	if reply != "" {
+		return d.say(reply)
 	}
-	return d.say(reply)
+	taken := p.take(d, content, false)
+	if d.say("250 2.0.0 Ok: queued") {
+		return true
+	}
+	p.world.unheard(taken) // whoever sent it was gone before the verdict was out
+	return false
 }
 
 // take notes what the site has from now on.
-func (p *Peer) take(d *dialogue, content string, unknown bool) {
+func (p *Peer) take(d *dialogue, content string, unknown bool) (taken []fate) {
 	env := &mail.Envelope{From: d.from}
 	a := mail.Attempt{Envelope: env, Body: mail.Bytes(content)}
 	for line := range strings.SplitSeq(content, "\r\n") {
@@ -327,7 +331,9 @@ func (p *Peer) take(d *dialogue, content string, unknown bool) {
 	}
 	for _, i := range a.Recipients {
 		p.world.received(a, i, unknown)
+		taken = append(taken, fate{env.ID, env.Recipients[i].Address})
 	}
+	return taken
 }
 
 // path takes the address out of "FROM:<a@b> SIZE=5".
