@@ -9,7 +9,11 @@ import (
 type Mailbox struct {
 	Name    string // decoded display name or comment, "" if none
 	Address string // addr-spec, byte-exact but for comments and folds; may lack a domain
-	end     int    // where the addr-spec ends in the value that was read
+	// Beside is an address that stands unquoted where the name should, other
+	// than Address: "ceo@x.example <app@y.example>". RFC 5322 allows none there,
+	// and readers differ over which of the two they show.
+	Beside string
+	end    int // where the addr-spec ends in the value that was read
 }
 
 // ErrBadAddress means that a value is no address list.
@@ -58,7 +62,9 @@ type addressParser struct {
 	phrase  strings.Builder // the words before "<", or the bare address
 	bare    strings.Builder // the same without white space and quotes kept: an addr-spec if no "<" comes
 	bareEnd int
-	spaced  bool // two bare words had only space between them: not an addr-spec
+	spaced  bool      // two bare words had only space between them: not an addr-spec
+	beside  [2]string // unquoted words with "@"
+	besides int       // how many there were
 	comment string
 	angle   string
 	angEnd  int
@@ -94,6 +100,9 @@ func (p *addressParser) token() error {
 		p.pos++
 		return p.endMailbox()
 	case c == ':':
+		if p.seenAng || p.besides > 0 {
+			return ErrBadAddress // some reader would take what is before it for the address
+		}
 		p.pos++
 		p.reset() // the name of a group
 	case c == '[':
@@ -111,7 +120,26 @@ func (p *addressParser) takeAtom() {
 	for end < len(p.s) && !strings.ContainsRune(" \t\r\n()<>[]:;,\"\\", rune(p.s[end])) {
 		end++
 	}
-	p.word(p.s[p.pos:end], p.s[p.pos:end], end)
+	word := p.s[p.pos:end]
+	if strings.Contains(word, "@") {
+		p.beside[min(p.besides, 1)] = word
+		p.besides++
+	}
+	p.word(word, word, end)
+}
+
+// strayAddress is Mailbox.Beside. Two at once are no mistake that honest
+// programs make.
+func (p *addressParser) strayAddress() (string, error) {
+	switch {
+	case p.besides == 0, p.besides == 1 && strings.EqualFold(p.beside[0], p.angle):
+		return "", nil
+	case p.besides > 1:
+		return "", ErrBadAddress
+	case !qualified(p.beside[0]): // "ceo @ x.example"
+		return p.bare.String(), nil
+	}
+	return p.beside[0], nil
 }
 
 // word adds a piece to both readings of what is before a "<".
@@ -262,7 +290,11 @@ func (p *addressParser) endMailbox() error {
 		if name == "" {
 			name = p.comment
 		}
-		p.boxes = append(p.boxes, Mailbox{Name: printable(DecodeWords(name), nameMax), Address: p.angle, end: p.angEnd})
+		beside, err := p.strayAddress()
+		if err != nil {
+			return err
+		}
+		p.boxes = append(p.boxes, Mailbox{Name: printable(DecodeWords(name), nameMax), Address: p.angle, Beside: beside, end: p.angEnd})
 	case p.bare.Len() == 0:
 		return nil // "a@b,,c@d" and a list's last comma
 	case p.spaced:
@@ -279,6 +311,7 @@ const nameMax = 200
 func (p *addressParser) reset() {
 	p.phrase.Reset()
 	p.bare.Reset()
+	p.beside, p.besides = [2]string{}, 0
 	p.bareEnd, p.spaced, p.comment, p.angle, p.angEnd, p.seenAng = 0, false, "", "", 0, false
 }
 

@@ -49,6 +49,31 @@ func TestMailboxes(t *testing.T) {
 	}
 }
 
+// SUB-5: no reader may find an author in a field whom Mailboxes does not name.
+func TestAddressesBeside(t *testing.T) {
+	for _, c := range []struct{ in, want string }{ // "address beside"; "!" is an error
+		{"a@b <a@B>", "a@B "},
+		{"boss@b <a@b>", "a@b boss@b"},
+		{"The boss@b himself <a@b>", "a@b boss@b"},
+		{"boss @ b <a@b>", "a@b boss@b"},
+		{"<a@b> boss@b", "a@b boss@b"},
+		{`"boss@b" <a@b>`, "a@b "},
+		{"<a@b> (boss@b)", "a@b "},
+		{"boss@b chief@b <a@b>", "!"},
+		{"boss@b: a@b;", "!"},
+		{"<boss@b>: a@b", "!"},
+		{"a@b: ;", "!"},
+	} {
+		got := "!"
+		if m, err := Mailboxes(c.in); err == nil && len(m) == 1 {
+			got = m[0].Address + " " + m[0].Beside
+		}
+		if got != c.want {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
 func TestAddressesNeedDomains(t *testing.T) {
 	if got, err := Addresses("a@b, Anna <c@d>"); err != nil || len(got) != 2 || got[1] != "c@d" {
 		t.Error(got, err)

@@ -203,7 +203,7 @@ func (p *Policy) contentFacts(env *mail.Envelope, h message.Header) (Facts, erro
 	}
 	for _, name := range []string{"From", "Sender"} {
 		for _, field := range h.All(name) {
-			list, err := message.Addresses(field.Value())
+			list, err := claimed(field.Value())
 			f.Unreadable = f.Unreadable || err != nil
 			for _, address := range list {
 				ok, err := p.needs.Accounts.MaySend(f.Account, address)
@@ -218,6 +218,22 @@ func (p *Policy) contentFacts(env *mail.Envelope, h message.Header) (Facts, erro
 		}
 	}
 	return f, nil
+}
+
+// claimed are the addresses that a field of authors names to any reader: those of
+// its mailboxes, and one that stands where a name should.
+func claimed(value string) ([]string, error) {
+	list, err := message.Addresses(value)
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := message.Mailboxes(value)
+	for _, m := range boxes {
+		if m.Beside != "" {
+			list = append(list, m.Beside)
+		}
+	}
+	return list, err
 }
 
 // isRole reports the local parts that are always served (P25-3, RFC 2142).

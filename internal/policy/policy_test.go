@@ -380,6 +380,9 @@ func TestAuthorsOnSubmission(t *testing.T) {
 		{"From: anna@example.org\r\nSender: boss@example.org\r\n", fmt.Sprintf(not, "boss@example.org")},
 		{"From: anna@example.org\r\nFrom: boss@example.org\r\n", fmt.Sprintf(not, "boss@example.org")},
 		{"From: anna@example.org\r\nReply-To: boss@example.org\r\n", "ok"},
+		{"From: boss@example.org <anna@example.org>\r\n", fmt.Sprintf(not, "boss@example.org")},
+		{"From: anna@example.org <anna@example.org>\r\n", "ok"},
+		{"From: <boss@example.org>: anna@example.org\r\n", "550 5.6.0 From or Sender is not an address list"},
 		{"From: <<>>\r\n", "550 5.6.0 From or Sender is not an address list"},
 		{"From: anna\r\n", "550 5.6.0 From or Sender is not an address list"},
 	} {
