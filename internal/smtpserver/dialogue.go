@@ -17,6 +17,12 @@ const (
 	lineKept    = 512
 )
 
+// mechanismsShown are the words after AUTH that are surely no secret.
+var mechanismsShown = []string{
+	"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "OAUTHBEARER", "XOAUTH2",
+	"EXTERNAL", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "ANONYMOUS",
+}
+
 // dialogue is what was said, without secrets and without content, for those who
 // look for a fault. It is empty unless Config.KeepDialogue.
 type dialogue struct {
@@ -45,7 +51,7 @@ func (d *dialogue) content(s *Session, octets int64) {
 	}
 }
 
-// client records a command. Of AUTH only the mechanism is kept; of an unknown
+// client records a command. Of AUTH only the mechanism is kept, if it is one; of an unknown
 // word nothing, for it may be a password that lost its way.
 func (d *dialogue) client(s *Session, verb smtp.Verb, line []byte) {
 	if !d.keep {
@@ -56,7 +62,10 @@ func (d *dialogue) client(s *Session, verb smtp.Verb, line []byte) {
 	case smtp.VerbAuth:
 		word, rest, _ := strings.Cut(text, " ")
 		mech, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
-		text = word + " " + mech + " (hidden)"
+		if !slices.Contains(mechanismsShown, strings.ToUpper(mech)) {
+			mech = "" // a client that forgot it may have said its password there
+		}
+		text = strings.TrimRight(word+" "+mech, " ") + " (hidden)"
 	case smtp.VerbUnknown:
 		text = "(unknown command, " + strconv.Itoa(len(line)) + " octets)"
 	}

@@ -234,6 +234,7 @@ func TestDialogue(t *testing.T) {
 			s.say("STARTTLS\r\n")
 			s.secure()
 			s.say("EHLO a.example\r\n")
+			s.say("AUTH c2VjcmV0\r\n") // the mechanism forgotten
 			s.say("AUTH PLAIN AGFubkBoZXJlLmV4YW1wbGUAd3Jvbmc=\r\n")
 			time.Sleep(time.Second)
 			s.say("AUTH LOGIN\r\n")
