@@ -181,6 +181,7 @@ func (t *attempt) at(ctx context.Context, hop mail.Hop, addr netip.AddrPort, mor
 		} else {
 			next = t.transactions(ctx, p, s, how, reused)
 			t.d.pool.put(s)
+			t.refused = t.refused && next == afresh // it let us in: not every host refused us (CLI-21)
 		}
 		if len(t.pending) == 0 || !t.changes(&how, addr, next) {
 			return len(t.pending) > 0 && next == otherHost

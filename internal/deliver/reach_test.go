@@ -89,7 +89,7 @@ func TestJudgeNeverBreaksItsPromises(t *testing.T) {
 			for _, code := range []int{250, 354, 421, 450, 451, 452, 500, 502, 503, 521, 535, 550, 552, 554} {
 				for bits := range 1 << 10 {
 					bit := func(n int) bool { return bits>>n&1 == 1 }
-					a := smtpclient.Answer{Kind: kind, Stage: stage, Reply: smtp.Reply{Code: code}, Virgin: bit(0), Ambiguous: bit(1) && kind == smtpclient.Lost, Chunked: bit(2)}
+					a := smtpclient.Answer{Kind: kind, Stage: stage, Reply: smtp.Reply{Code: code}, Virgin: bit(0), Ambiguous: bit(1) && kind >= smtpclient.Lost && kind <= smtpclient.Confused, Chunked: bit(2)}
 					s := situation{security: mail.Opportunistic, smarthost: bit(3), reused: bit(4), classic: bit(5), timely: bit(6), more: bit(7), unanimous: bit(8), number: 1}
 					if bit(9) {
 						s.security = mail.Verify

@@ -50,8 +50,9 @@ type Answer struct {
 	Kind  Kind
 	Stage mail.Stage
 	Reply smtp.Reply // the peer's if Said, else ours (§16.2)
-	// Ambiguous: the connection was lost when the peer had the whole content,
-	// so that it may have taken the message (RFC 1047, CLI-29).
+	// Ambiguous: the connection was lost, or what came made no sense, when the
+	// peer had the whole content, so that it may have taken the message (RFC
+	// 1047, CLI-29).
 	Ambiguous bool
 	// Virgin: trouble before the first reply in this transaction (CLI-42).
 	Virgin bool

@@ -64,7 +64,8 @@ func (c *Client) Send(ctx context.Context, m Message) []Answer {
 // settleAll gives an answer to every recipient that has none yet.
 func (t *transaction) settleAll(a *Answer) {
 	a.Virgin = a.Virgin || t.fresh && (a.Kind == Lost || a.Reply.Code == 421)
-	a.Ambiguous = a.Kind == Lost && t.sentAll
+	// Babble instead of a verdict leaves the same doubt as silence.
+	a.Ambiguous = t.sentAll && (a.Kind == Lost || a.Kind == Garbage || a.Kind == Confused)
 	a.Chunked = t.chunk
 	for i := range t.answers {
 		if t.state[i] != settled {
