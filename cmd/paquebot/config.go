@@ -72,10 +72,14 @@ func checkPage(p *page, file string, problems []config.Problem) {
 		p.line("%s: %s", name, p.paint(green, "ok"))
 		return
 	}
-	found := plural(int64(errs), "error") + ", " + plural(int64(warnings), "warning")
-	if errs == 0 {
-		found = plural(int64(warnings), "warning")
+	var counts []string
+	if errs > 0 {
+		counts = append(counts, plural(int64(errs), "error"))
 	}
+	if warnings > 0 {
+		counts = append(counts, plural(int64(warnings), "warning"))
+	}
+	found := strings.Join(counts, ", ")
 	keep := ""
 	if errs > 0 {
 		keep = " The running server keeps its old settings."
@@ -94,7 +98,7 @@ func checkPage(p *page, file string, problems []config.Problem) {
 	}
 	p.line("")
 	if errs > 0 {
-		p.line("%s: nothing was changed.        Explain a key:  config explain listener", plural(int64(errs), "error"))
+		p.line("%s: nothing was changed. Explain a key: paquebot config explain listener", plural(int64(errs), "error"))
 	} else {
 		p.line("%s: %s, with %s.", name, p.paint(green, "ok"), plural(int64(warnings), "warning"))
 	}

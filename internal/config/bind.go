@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -90,7 +91,7 @@ func (b *binder) value(dst reflect.Value, v any, path string) {
 	case reflect.Struct:
 		table, ok := v.(map[string]any)
 		if !ok {
-			b.fault(path, "%s is a table, so write [%s] above its keys", keyName(path), keyName(path))
+			b.shapeless(path, "%s is a table, so write %s above its keys", keyName(path), section(path))
 			return
 		}
 		b.bindStruct(dst, table, path)
@@ -110,7 +111,8 @@ func bindScalar(dst reflect.Value, v any) (done bool, err error) {
 	text, isText := v.(string)
 	if parse := textParser(dst); parse != nil {
 		if !isText {
-			return true, errNotText
+			// Its refusal names the form, such as "5m" for a duration.
+			return true, cmp.Or(parse(fmt.Sprint(v)), errNotText)
 		}
 		return true, parse(text)
 	}
@@ -183,7 +185,7 @@ func (b *binder) slice(dst reflect.Value, v any, path string) {
 	case string:
 		items = []any{t}
 	case map[string]any:
-		b.fault(path, "%s may be repeated, so write [[%s]] with two brackets", keyName(path), keyName(path))
+		b.shapeless(path, "%s may be repeated, so write [[%s]] with two brackets", keyName(path), keyName(path))
 		return
 	default:
 		b.fault(path, "%s must be a list in square brackets", keyName(path))

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"regexp"
@@ -71,19 +73,30 @@ func read(path string) (string, *Problem) {
 	if path == "" {
 		return "", nil
 	}
-	info, err := os.Stat(path)
-	if err == nil && info.Size() > fileMax {
-		err = fmt.Errorf("larger than %s", Size(fileMax))
-	}
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(path)
-	}
+	text, err := readBounded(path)
 	if err != nil {
-		return "", &Problem{Severity: Error, File: path, Message: "cannot read the configuration: " + reason(err),
-			Remedy: "name another file with -c FILE or PAQUEBOT_CONFIG"}
+		remedy := "name another file with -c FILE or PAQUEBOT_CONFIG"
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = "run this as the server's user, or change the file's owner or mode"
+		}
+		return "", &Problem{Severity: Error, File: path, Message: "cannot read the configuration: " + reason(err), Remedy: remedy}
 	}
 	return string(text), nil
+}
+
+// readBounded reads at most fileMax octets, whatever the file says its size is:
+// a device or a pipe says 0.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, fileMax+1))
+	if err == nil && len(text) > fileMax {
+		err = fmt.Errorf("larger than %s", Size(fileMax))
+	}
+	return text, err
 }
 
 // parse returns nil only when the text is not TOML or does not fit the tree.
@@ -91,7 +104,7 @@ func parse(name, text string) (*Config, *report) {
 	r := &report{file: name, text: text}
 	var given map[string]any
 	if !utf8.ValidString(text) {
-		r.add(Problem{Severity: Error, Message: "the file is not UTF-8 text"})
+		r.notUTF8()
 		return nil, r
 	}
 	if _, err := toml.Decode(text, &given); err != nil {
@@ -106,12 +119,26 @@ func parse(name, text string) (*Config, *report) {
 	return c, r
 }
 
+// notUTF8 points at the first line that is something else.
+func (r *report) notUTF8() {
+	p := Problem{Severity: Error, Message: "the file is not UTF-8 text",
+		Remedy: "save it as UTF-8; from Latin-1: iconv -f latin1 -t utf-8 OLD > NEW"}
+	for i, l := range strings.Split(r.text, "\n") {
+		if !utf8.ValidString(l) {
+			p.Line = i + 1
+			break
+		}
+	}
+	r.add(p)
+}
+
 // report collects problems and knows where keys stand.
 type report struct {
-	file     string
-	text     string
-	places   map[string]place
-	problems []Problem
+	file      string
+	text      string
+	places    map[string]place
+	problems  []Problem
+	misshapen []string // keys that hold a value where a table belongs
 }
 
 // problemsMax bounds what is told of one file.
@@ -126,7 +153,7 @@ func (r *report) add(p Problem) {
 
 // at makes a Problem at a key, or at the nearest table around it.
 func (r *report) at(path string, s Severity, message, remedy string) {
-	if len(r.problems) >= problemsMax || s == Error && r.blamed(path) {
+	if len(r.problems) >= problemsMax || s == Error && r.blamed(path) || r.consequence(path) {
 		return
 	}
 	p := Problem{Severity: s, Key: path, Message: message, Remedy: remedy}
@@ -146,6 +173,23 @@ func (r *report) blamed(path string) bool {
 		rest, ok := strings.CutPrefix(p.Key, path)
 		return ok && p.Severity == Error && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	})
+}
+
+// consequence: the key itself could not be read, or a table around it, so that
+// it seems to be left out.
+func (r *report) consequence(path string) bool {
+	inside := func(key string) bool {
+		rest, ok := strings.CutPrefix(path, key)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}
+	return slices.ContainsFunc(r.misshapen, inside) ||
+		slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Severity == Error && p.Key == path })
+}
+
+// shapeless reports a key that is no table, though one belongs there.
+func (r *report) shapeless(path, format string, args ...any) {
+	r.fault(path, format, args...)
+	r.misshapen = append(r.misshapen, path)
 }
 
 func (r *report) locate(p *Problem, where place) {

@@ -194,20 +194,20 @@ func checkReadable(r *report, path, name string) ([]byte, bool) {
 	}
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
-		r.fault(path, "%s: %q is not a file", keyName(path), name)
+		r.faultDo(path, "name the file itself", "%s: %q is not a file", keyName(path), name)
 		return nil, false
-	}
-	if err == nil && info.Size() > fileMax {
-		err = fmt.Errorf("larger than %s", Size(fileMax))
 	}
 	var text []byte
 	if err == nil {
-		text, err = os.ReadFile(name)
+		text, err = readBounded(name)
 	}
 	if err != nil {
 		remedy := ""
 		if errors.Is(err, fs.ErrPermission) {
 			remedy = "this user may not read it; run this as the server's user, or change its owner"
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			remedy = "correct the path, or put the file there"
 		}
 		r.faultDo(path, remedy, "%s: cannot read %q: %s", keyName(path), name, reason(err))
 		return nil, false
