@@ -86,6 +86,7 @@ type SessionEnded struct {
 	BytesIn     int64
 	BytesOut    int64
 	Advice      string // what the peer's owner should change, "" if nothing
+	Fault       string // a panic of ours that ended it, with the stack, at most 4 KiB; "" if there was none
 	Dialogue    []Line // redacted; nil unless the server keeps dialogues
 }
 
@@ -367,7 +368,6 @@ func (MessageCaught) Name() string       { return "message.caught" }
 func (ConnectionRefused) Level() Level { return Info }
 func (ConnectionProxied) Level() Level { return Debug }
 func (SessionStarted) Level() Level    { return Debug }
-func (SessionEnded) Level() Level      { return Debug }
 func (CommandRefused) Level() Level    { return Info }
 func (TLSFailed) Level() Level         { return Info }
 func (AuthSucceeded) Level() Level     { return Debug }
@@ -423,3 +423,12 @@ func (e ReportSent) Message() mail.ID       { return e.ID }
 func (e MessageFinished) Message() mail.ID  { return e.ID }
 func (e OperatorActed) Message() mail.ID    { return e.ID }
 func (e MessageCaught) Message() mail.ID    { return e.ID }
+
+// Level is Debug, but Alarm when the session met a fault of ours: clients find
+// it again and again, and their mail waits.
+func (e SessionEnded) Level() Level {
+	if e.Fault != "" {
+		return Alarm
+	}
+	return Debug
+}

@@ -144,8 +144,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // end tells that a session is over, and gives back what it held.
 func (s *Session) end() {
+	fault := ""
 	if p := recover(); p != nil { // our fault must not end other people's sessions
-		s.why = faultOf(p)
+		s.why, fault = "fault", faultOf(p)
 	}
 	s.tx.reset()
 	s.in.drop()
@@ -153,6 +154,6 @@ func (s *Session) end() {
 	s.srv.needs.Events.Emit(event.SessionEnded{
 		Origin: s.origin, Reason: s.why, Messages: s.accepted, Refusals: s.refusals,
 		TookSeconds: time.Since(s.began).Seconds(), BytesIn: s.in.total, BytesOut: s.sent,
-		Advice: s.advice, Dialogue: s.dialogue.lines,
+		Advice: s.advice, Fault: fault, Dialogue: s.dialogue.lines,
 	})
 }

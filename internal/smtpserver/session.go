@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -387,5 +388,11 @@ func (s *Session) named(verb smtp.Verb, arg []byte) string {
 	return verb.String()
 }
 
-// faultOf describes a panic for the end of a session.
-func faultOf(p any) string { return fmt.Sprintf("fault: %v", p) }
+// faultMax bounds what is told of a panic: enough for the frames that matter.
+const faultMax = 4 << 10
+
+// faultOf describes a panic for the end of a session, with where it was.
+func faultOf(p any) string {
+	text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+	return text[:min(len(text), faultMax)]
+}

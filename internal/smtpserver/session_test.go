@@ -327,7 +327,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 			t.Error(err)
 		}
 		last := p.seen.all()[len(p.seen.all())-1].(event.SessionEnded)
-		if !strings.HasPrefix(last.Reason, "fault: ") || srv.Sessions() != 0 {
+		if last.Reason != "fault" || !strings.Contains(last.Fault, "hello.go") || last.Level() != event.Alarm || srv.Sessions() != 0 {
 			t.Errorf("%+v", last)
 		}
 	})
