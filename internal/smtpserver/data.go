@@ -385,6 +385,9 @@ func (s *Session) compose(env *mail.Envelope, h message.Header, prepend [][]byte
 	to := ""
 	if len(env.Recipients) == 1 {
 		to = env.Recipients[0].Address // RCV-3
+		if alias := env.Recipients[0].Alias; alias != "" {
+			to = alias // as the client said it: what it stands for is not the client's business
+		}
 	}
 	trace := message.Received(env.Origin, s.cfg.Hostname, env.ID, to, env.Params.UTF8, s.cfg.HideClient, env.Arrived)
 	n := len(trace) + h.Size()

@@ -59,6 +59,8 @@ func (p *plainPolicy) Rcpt(_ context.Context, o mail.Origin, _, to string) ([]ma
 		return nil, byName(to)
 	case strings.HasPrefix(to, "team@"):
 		return []mail.Recipient{{Address: "a@here.example", Alias: to}, {Address: "b@here.example", Alias: to}}, nil
+	case strings.HasPrefix(to, "info@"):
+		return []mail.Recipient{{Address: "private@elsewhere.example", Alias: to}}, nil
 	case o.Role.IsSubmission(), o.Account != "", o.Trusted, strings.EqualFold(addr.Domain, "here.example"):
 		return []mail.Recipient{{Address: to}}, nil
 	}
