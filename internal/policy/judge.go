@@ -9,7 +9,7 @@ import (
 
 // The replies of standards §16.1 that only policy gives.
 var (
-	notWelcome    = smtp.Reply{Code: 554, Enhanced: enhanced(5, 7, 1), Text: "Client not welcome", Close: true}           // RC-3
+	notWelcome    = smtp.Reply{Code: 554, Enhanced: enhanced(5, 7, 1), Text: "Client not welcome"}                        // RC-3; the session goes on to QUIT (SRV-40)
 	flood         = smtp.Reply{Code: 450, Enhanced: enhanced(4, 7, 28), Text: "Too many messages"}                        // RC-52
 	senderUnknown = smtp.Reply{Code: 550, Enhanced: enhanced(5, 1, 8), Text: "Sender's domain does not exist"}            // RC-23
 	senderTrouble = smtp.Reply{Code: 451, Enhanced: enhanced(4, 1, 8), Text: "Sender's domain cannot be looked up now"}   // RC-23

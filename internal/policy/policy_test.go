@@ -510,7 +510,7 @@ func TestDeniedNetworks(t *testing.T) { // RC-3
 	c, n := world()
 	c.Deny = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 	p := build(t, c, n)
-	if err := p.Connect(t.Context(), stranger); wire(err) != "554 5.7.1 Client not welcome" || !smtp.AsReply(err).Close {
+	if err := p.Connect(t.Context(), stranger); wire(err) != "554 5.7.1 Client not welcome" || smtp.AsReply(err).Close { // SRV-40
 		t.Error(err)
 	}
 	if err := p.Connect(t.Context(), listed); err != nil {
