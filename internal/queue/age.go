@@ -192,16 +192,25 @@ func (q *Queue) change(ctx context.Context, env *mail.Envelope, what func(int, m
 // sees to it that they are looked at again. The lock is held.
 func (q *Queue) letBe(env *mail.Envelope, recipients []int, err error) {
 	now := time.Now()
+	again := now
+	switch {
+	case errors.Is(err, mail.ErrNotFound):
+		again = time.Time{}
+	case err != nil:
+		again = now.Add(time.Minute)
+		q.alarm(alarm{at: again, id: env.ID})
+	}
 	for _, i := range recipients {
 		q.unlease(env.ID, i)
-		if r := env.Recipients[i]; err == nil && r.State == mail.Waiting && !r.Due.IsZero() {
-			q.note(lineKey{r.Site, env.Tenant(), env.Params.Priority}, r.Due, now)
-		} else if err == nil && r.State == mail.Waiting {
+		switch r := env.Recipients[i]; {
+		case r.State != mail.Waiting || again.IsZero():
+		case !r.Due.IsZero():
+			key := lineKey{r.Site, env.Tenant(), env.Params.Priority}
+			q.lineOf(key).cursor = mail.Entry{}
+			q.note(key, later(r.Due, again), now)
+		case err == nil:
 			q.lineUpFresh(env, []int{i}, now)
 		}
-	}
-	if err != nil && !errors.Is(err, mail.ErrNotFound) {
-		q.alarm(alarm{at: now.Add(time.Minute), id: env.ID})
 	}
 }
 

@@ -32,15 +32,13 @@ func (q *Queue) unreadable(p *parcel, err error) {
 // . Those at their end, or under an operator's rule, are concluded here.
 func (q *Queue) stillDue(ctx context.Context, env *mail.Envelope, p *parcel) bool {
 	now := time.Now()
-	isDue := func(r mail.Recipient) bool { return r.State == mail.Waiting && !r.Due.After(now.Add(q.slack(r, now))) }
-	q.mu.Lock()
-	var companions []int
-	for i, r := range env.Recipients {
-		if isDue(r) && r.Site == p.line.key.site && !p.fresh {
-			companions = append(companions, i)
-		}
+	isDue := func(r mail.Recipient) bool {
+		return r.State == mail.Waiting && !r.Due.After(now.Add(q.slack(r, now)))
 	}
-	p.recipients = append(p.recipients, q.leaseAlso(p, companions)...)
+	if !p.fresh {
+		q.takeCompanions(ctx, env, p, isDue)
+	}
+	q.mu.Lock()
 	var due []int
 	for _, i := range p.recipients {
 		if isDue(env.Recipients[i]) {
@@ -58,6 +56,35 @@ func (q *Queue) stillDue(ctx context.Context, env *mail.Envelope, p *parcel) boo
 	over, p.recipients = q.atEnd(env, p.recipients, now)
 	q.conclude(ctx, env, over)
 	return len(p.recipients) > 0
+}
+
+// takeCompanions leases the others of the message that are due at the same site.
+// If there are any the message is read again: the first reading may be older
+// than an attempt for one of them that has just ended.
+func (q *Queue) takeCompanions(ctx context.Context, env *mail.Envelope, p *parcel, isDue func(mail.Recipient) bool) {
+	var others []int
+	q.mu.Lock()
+	for i, r := range env.Recipients {
+		if isDue(r) && r.Site == p.line.key.site {
+			others = append(others, i)
+		}
+	}
+	others = q.leaseAlso(p, others)
+	q.mu.Unlock()
+	if len(others) == 0 {
+		return
+	}
+	now, err := q.needs.Spool.Envelope(ctx, env.ID)
+	if err != nil {
+		q.mu.Lock()
+		q.letBe(env, others, err)
+		q.mu.Unlock()
+		return
+	}
+	for _, i := range others {
+		env.Recipients[i].Standing = now.Recipients[i].Standing
+	}
+	p.recipients = append(p.recipients, others...)
 }
 
 // slack lets recipients pass whose due time cannot be (see pullBack).

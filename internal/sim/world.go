@@ -114,6 +114,7 @@ func (w *World) sink() event.Sink {
 // returns how many recipients had been delivered without that being on disk:
 // those come again.
 func (w *World) Crash(cut func(), recovered func() spool.Spool) int {
+	synctest.Wait() // nothing moves between the count and the cut
 	inFlight := w.leased()
 	cut()
 	w.Spool.Close()
