@@ -226,11 +226,12 @@ func (a *applier) accept(o *op, data *payload) {
 	}
 }
 
-// evict lets go of the payloads held the longest when they are too many.
+// evict lets go of the payloads held the longest when they are too many. It
+// also forgets those that were let go, or their messages would never be.
 func (j *Journal) evict() {
-	for j.held > j.opt.BufferBytes {
+	for {
 		m := j.withData.head(func(r hotRef) bool { return r.m.data != nil })
-		if m == nil {
+		if m == nil || j.held <= j.opt.BufferBytes {
 			return
 		}
 		j.letGo(m)
@@ -536,6 +537,7 @@ func (a *applier) spill(end Pos) error {
 			}
 		}
 	}
+	j.oldest() // forgets the ended ones before it
 	for i := j.order.from; i < len(j.order.refs); i++ {
 		r := j.order.refs[i]
 		if r.m == nil || j.hot[r.m.id] != r.m || r.m.loc.pos != r.pos || r.m.chilled {
