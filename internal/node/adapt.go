@@ -41,12 +41,25 @@ type current struct{ generation atomic.Pointer[generation] }
 
 var errStarting = smtp.LocalError.Because(errors.New("the server is starting"))
 
+// hold returns the generation in force, and keeps it from being retired until
+// its use is given back. One that is being retired cannot be held: another is in
+// force by then, or none.
+func (c *current) hold() *generation {
+	for {
+		g := c.generation.Load()
+		if g == nil || g.use.TryRLock() {
+			return g
+		}
+	}
+}
+
 // Route implements queue.Router.
 func (c *current) Route(ctx context.Context, env *mail.Envelope, recipient string) (mail.Route, error) {
-	g := c.generation.Load()
+	g := c.hold()
 	if g == nil {
 		return mail.Route{}, errStarting
 	}
+	defer g.use.RUnlock()
 	return g.router.Route(ctx, env, recipient)
 }
 
@@ -57,9 +70,11 @@ func (c *current) Acquire(site string, sources []mail.Source) (mail.Source, func
 
 // Deliver implements queue.Courier.
 func (c *current) Deliver(ctx context.Context, a mail.Attempt) []mail.Outcome {
-	g := c.generation.Load()
-	g.attempts.Add(1)
-	defer g.attempts.Done()
+	g := c.hold()
+	if g == nil {
+		return make([]mail.Outcome, len(a.Recipients)) // untried: we are stopping
+	}
+	defer g.use.RUnlock()
 	return g.courier.Deliver(ctx, a)
 }
 

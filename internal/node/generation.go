@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"net/http"
 	"sync"
 	"time"
 
@@ -28,15 +29,15 @@ type wait = time.Duration
 // generation is what one configuration makes: a reload builds another one
 // beside it, and what is under way ends where it began.
 type generation struct {
-	config   *config.Config
-	certs    *listen.Certs
-	tls      *tls.Config
-	names    *dns.Resolver
-	router   *route.Router
-	shaper   *shaping.Shaper
-	policy   *policy.Policy
-	courier  *deliver.Deliverer
-	attempts sync.WaitGroup // deliveries under way
+	config  *config.Config
+	certs   *listen.Certs
+	tls     *tls.Config
+	names   *dns.Resolver
+	router  *route.Router
+	shaper  *shaping.Shaper
+	policy  *policy.Policy
+	courier *deliver.Deliverer
+	use     sync.RWMutex // read: a delivery or a look-up is under way; written: it is retired
 }
 
 // build makes the rooms of a configuration. Nothing is in force yet when it
@@ -57,7 +58,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	if g.router, err = route.New(routeConfig(c, ownAddrs(c)), route.Needs{Names: g.names, Dial: n.world.Dial}); err != nil {
 		return nil, err
 	}
-	credentials, err := credentials(c)
+	credentials, err := credentials(c, n.world.HTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -116,12 +117,12 @@ func policyDomain(d *config.Domain) (policy.Domain, error) {
 }
 
 // credentials are what smart hosts want, by their names.
-func credentials(c *config.Config) (map[string]deliver.Credential, error) {
+func credentials(c *config.Config, web *http.Client) (map[string]deliver.Credential, error) {
 	all := map[string]deliver.Credential{}
 	for name, s := range c.Smarthosts {
 		v := deliver.Credential{}
 		if s.Username != "" || s.OAuth2 != nil {
-			v.Login = &smtpclient.Login{User: s.Username, Password: s.Password.Reveal(), Only: s.Mechanisms, Token: tokens(s.OAuth2)}
+			v.Login = &smtpclient.Login{User: s.Username, Password: s.Password.Reveal(), Only: s.Mechanisms, Token: tokens(s.OAuth2, web)}
 		}
 		roots, err := readRoots(s.CA)
 		if err != nil {
@@ -151,12 +152,21 @@ func webhooks(c *config.Config) map[string]deliver.Webhook {
 	return all
 }
 
+// tokenTime is how long an issuer may take to give a token: all deliveries to
+// its smart host wait for it, and none can be broken off meanwhile.
+const tokenTime = 20 * time.Second
+
 // tokens gets access tokens by client credentials or a refresh token, and
 // keeps one until shortly before it ends.
-func tokens(o *config.OAuth2) func(context.Context) (string, error) {
+func tokens(o *config.OAuth2, web *http.Client) func(context.Context) (string, error) {
 	if o == nil {
 		return nil
 	}
+	bounded := http.Client{Timeout: tokenTime}
+	if web != nil {
+		bounded.Transport = web.Transport
+	}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &bounded)
 	url := o.TokenURL
 	if url == "" && o.Tenant != "" {
 		url = "https://login.microsoftonline.com/" + o.Tenant + "/oauth2/v2.0/token"
@@ -164,10 +174,10 @@ func tokens(o *config.OAuth2) func(context.Context) (string, error) {
 	var source oauth2.TokenSource
 	if o.RefreshToken.IsZero() {
 		cc := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), TokenURL: url, Scopes: o.Scopes}
-		source = cc.TokenSource(context.Background())
+		source = cc.TokenSource(ctx)
 	} else {
 		oc := oauth2.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: url}, Scopes: o.Scopes}
-		source = oc.TokenSource(context.Background(), &oauth2.Token{RefreshToken: o.RefreshToken.Reveal()})
+		source = oc.TokenSource(ctx, &oauth2.Token{RefreshToken: o.RefreshToken.Reveal()})
 	}
 	return func(context.Context) (string, error) {
 		t, err := source.Token()
@@ -182,14 +192,16 @@ func tokens(o *config.OAuth2) func(context.Context) (string, error) {
 func (n *Node) desk(g *generation, l config.Listener) *smtpserver.Server {
 	s := sessionConfig(g.config, l, g.tls)
 	s.KeepDialogue = n.opts.Dev != nil
+	s.SubmitOn, s.SubmitTLSOn = n.submitOn, n.submitTLSOn
 	return smtpserver.New(s, smtpserver.Needs{
 		Policy: judge{g.policy}, Accounts: people{n.people}, Store: n.intake, IDs: n.ids, Events: n.events,
 	})
 }
 
-// retire ends what a generation held, once nothing of it is under way.
+// retire ends what a generation held, once nothing of it is under way. It must
+// be in force no more (current.hold).
 func (g *generation) retire() {
-	g.attempts.Wait()
+	g.use.Lock()
 	g.courier.Close()
 	g.names.Close()
 }

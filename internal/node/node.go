@@ -66,16 +66,20 @@ type Node struct {
 	current current
 	api     *api.Server
 
+	submitOn, submitTLSOn uint16 // where dev's submission ports are; 0: at the usual numbers
+
 	began      time.Time
 	stopQueue  context.CancelFunc
 	queueEnded chan error
+
+	changing sync.Mutex // held while the node is reloaded; Stop keeps it
 
 	mu       sync.Mutex
 	doors    []*doorway
 	retired  []*smtpserver.Server // of earlier configurations, with sessions still open
 	closers  []func(context.Context)
 	reloaded time.Time
-	stopping bool
+	stopping bool // changing guards it
 }
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -113,6 +117,9 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 			}
 		}
 	}()
+	if o.Dev != nil {
+		n.submitOn, n.submitTLSOn = portFor(mail.RoleSubmission, c, sockets), portFor(mail.RoleSubmissions, c, sockets)
+	}
 	if err = n.openDisk(c); err != nil {
 		return nil, err
 	}
@@ -157,6 +164,16 @@ func (n *Node) openLog(c *config.Config) (event.Sink, error) {
 	}
 	n.log = observe.NewLog(n.world.Stderr, observe.LogConfig{JSON: c.Log.Format == "json", Level: level, Private: c.Log.Privacy == "domain-only"})
 	return n.log, nil
+}
+
+// portFor is the port of the first listener of a role.
+func portFor(role mail.Role, c *config.Config, sockets []net.Listener) uint16 {
+	for i, l := range c.Listeners {
+		if a, ok := sockets[i].Addr().(*net.TCPAddr); ok && l.Role == string(role) {
+			return a.AddrPort().Port()
+		}
+	}
+	return 0
 }
 
 // bind opens the sockets of all listeners, or none.
@@ -288,13 +305,18 @@ func (n *Node) Wait(ctx context.Context) error {
 // before ctx ends, and closes the disk.
 func (n *Node) Stop(ctx context.Context) {
 	began := time.Now()
-	n.mu.Lock()
+	n.changing.Lock()
 	n.stopping = true
+	n.changing.Unlock()
+	n.mu.Lock()
 	doors, retired := n.doors, n.retired
 	n.mu.Unlock()
 	n.health.SetReady(false)
 	n.systemd.Stopping()
 	n.events.Emit(event.ServerDraining{Sessions: n.sessions()})
+	// Deliveries end while sessions do, or both together would take longer than
+	// an init system waits. What is accepted meanwhile is tried after the start.
+	n.stopQueue()
 	var over sync.WaitGroup
 	for _, d := range doors {
 		_ = d.listener.Close()
@@ -329,7 +351,7 @@ func (n *Node) closeAll(ctx context.Context) {
 		n.stopQueue()
 		<-n.queueEnded
 	}
-	if g := n.current.generation.Load(); g != nil {
+	if g := n.current.generation.Swap(nil); g != nil {
 		g.retire()
 	}
 	if n.people != nil {

@@ -44,7 +44,13 @@ func (n *Node) reload() (r api.ReloadResult) {
 		r.Problems = append(r.Problems, config.Problem{Severity: config.Error, Message: err.Error()})
 		return r
 	}
-	if n.opts.Load == nil {
+	// One at a time: a signal and the API may ask at once.
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	switch {
+	case n.stopping:
+		return failed(errors.New("this server is stopping"))
+	case n.opts.Load == nil:
 		return failed(errors.New("this server has no configuration to read again"))
 	}
 	c, problems := n.opts.Load()

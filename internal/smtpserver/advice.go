@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"paquebot/internal/mail"
@@ -26,12 +27,12 @@ func (s *Session) explain(r smtp.Reply, what string) (rule, advice string) {
 	case r.Code == 530:
 		return "auth-required", "client does not log in; give it an account" // TE-5
 	case verb == "AUTH" && r.Code == authNotHere.Code && s.cfg.Role == mail.RoleMX:
-		return "auth-on-mx", "client submits on port 25; submission belongs on 587/465"
+		return "auth-on-mx", "client submits on the servers' port; " + s.belongs()
 	case r.Code == 535:
 		return "credentials", "user name or password is wrong" // TE-6
 	case s.cfg.Role == mail.RoleMX && r.Code == 550 && r.Enhanced == smtp.RelayDeny.Enhanced && verb == "RCPT":
 		if looksLikeClient(s.origin.Helo) {
-			return "relay", "submission belongs on 587/465" // TE-11
+			return "relay", s.belongs() // TE-11
 		}
 		return "relay", ""
 	case r.Code == 552 && r.Enhanced == smtp.TooBig.Enhanced:
@@ -44,4 +45,9 @@ func (s *Session) explain(r smtp.Reply, what string) (rule, advice string) {
 		return "syntax", ""
 	}
 	return "", ""
+}
+
+func (s *Session) belongs() string {
+	starttls, tls := s.cfg.ports()
+	return fmt.Sprintf("submission belongs on %d/%d", starttls, tls)
 }

@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net/netip"
 	"time"
@@ -57,6 +58,9 @@ type Config struct {
 	// AuthservID is ours in Authentication-Results; fields that claim it are
 	// removed (SUB-27).
 	AuthservID string
+	// SubmitOn and SubmitTLSOn are the ports that advice names to clients that
+	// came to the wrong one; 0 is 587 and 465.
+	SubmitOn, SubmitTLSOn uint16
 
 	// KeepDialogue adds the redacted dialogue to events.
 	KeepDialogue bool
@@ -186,4 +190,9 @@ func within(list []netip.Prefix, a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// ports names where submission belongs, for advice.
+func (c *Config) ports() (starttls, tls uint16) {
+	return cmp.Or(c.SubmitOn, 587), cmp.Or(c.SubmitTLSOn, 465)
 }

@@ -341,9 +341,10 @@ func (s *Session) connectionFault(err error) {
 // tlsOnClear ends a session whose client speaks TLS where it should not yet
 // (PC-18, TE-3): no reply could be understood.
 func (s *Session) tlsOnClear() {
-	advice := "client uses implicit TLS on a STARTTLS port; use 465 or switch mode"
+	starttls, tls := s.cfg.ports()
+	advice := fmt.Sprintf("client uses implicit TLS on a STARTTLS port; use %d or switch mode", tls)
 	if s.cfg.Role == mail.RoleMX {
-		advice = "client uses implicit TLS on port 25; servers use STARTTLS here, senders submit on 465 or 587"
+		advice = fmt.Sprintf("client uses implicit TLS on the servers' port; servers use STARTTLS here, senders submit on %d or %d", tls, starttls)
 	}
 	s.advice = advice
 	s.srv.needs.Events.Emit(event.TLSFailed{Origin: s.origin, Error: "TLS on cleartext port", Advice: advice})
