@@ -63,6 +63,20 @@ func DataDir(path string) (string, []Problem) {
 	return c.DataDir, nil
 }
 
+// Hostname returns the name the file gives the server, "" when it gives none or
+// cannot be read; the rest of the file may be wrong.
+func Hostname(path string) string {
+	text, problem := read(path)
+	if problem != nil {
+		return ""
+	}
+	c, _ := parse(path, text)
+	if c == nil || !isDomain(c.Hostname) {
+		return ""
+	}
+	return c.Hostname
+}
+
 // Default is the configuration of an empty file.
 func Default() *Config {
 	c, _ := parse("", "")

@@ -109,20 +109,27 @@ func ParseDuration(s string) (time.Duration, error) {
 			continue
 		}
 		n, err := strconv.ParseInt(number, 10, 32)
-		if err != nil || n < 0 || n > 36500 {
+		if err != nil || n < 0 || n > int64(durationMax/u.unit) {
 			return 0, bad
 		}
 		total, rest = total+time.Duration(n)*u.unit, after
+	}
+	if total > durationMax {
+		return 0, bad
 	}
 	if rest == "" && total > 0 || s == "0" {
 		return total, nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 || total+d < total {
+	if err != nil || d < 0 || d > durationMax || total+d > durationMax {
 		return 0, bad
 	}
 	return total + d, nil
 }
+
+// durationMax is a hundred years: far beyond any setting's use, and two of them
+// still fit a time.Duration.
+const durationMax = 36500 * 24 * time.Hour
 
 // FormatDuration writes a duration as ParseDuration reads it: "5d", "1h30m".
 func FormatDuration(d time.Duration) string {
