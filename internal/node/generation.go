@@ -162,7 +162,7 @@ func tokens(o *config.OAuth2, web *http.Client) func(context.Context) (string, e
 	if o == nil {
 		return nil
 	}
-	bounded := http.Client{Timeout: tokenTime}
+	bounded := http.Client{Timeout: tokenTime / 2} // it is asked in two ways, if it does not like the first
 	if web != nil {
 		bounded.Transport = web.Transport
 	}

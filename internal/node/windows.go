@@ -99,6 +99,9 @@ func (n *Node) measure() {
 
 func (n *Node) status(ctx context.Context) api.Status {
 	g := n.current.generation.Load()
+	if g == nil {
+		return api.Status{Version: n.opts.Version, PID: pid(), Started: n.began.UTC()} // all but stopped
+	}
 	s := api.Status{
 		Version: n.opts.Version, Hostname: g.config.Hostname, PID: pid(), Started: n.began.UTC(),
 		Ready: n.health.Ready(ctx) == nil, Config: g.config.File, SpoolStat: stored{n.disk.Spool}.Stat(),

@@ -1,0 +1,70 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"paquebot/internal/config"
+	"paquebot/internal/deliver"
+	"paquebot/internal/dns"
+	"paquebot/internal/mail"
+)
+
+// A generation is retired when the last delivery in it is over, and none begins
+// in it afterwards, however often the configuration changes meanwhile.
+func TestNothingBeginsInARetiredGeneration(t *testing.T) {
+	newGeneration := func() *generation {
+		return &generation{names: dns.New(dns.Config{}, nil), courier: deliver.New(deliver.Config{}, deliver.Needs{})}
+	}
+	var c current
+	c.generation.Store(newGeneration())
+	var busy, retiring sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					c.Deliver(t.Context(), mail.Attempt{})
+				}
+			}
+		})
+	}
+	for range 200 {
+		old := c.generation.Swap(newGeneration())
+		retiring.Go(old.retire)
+	}
+	close(stop)
+	busy.Wait()
+	retiring.Wait()
+	c.generation.Swap(nil).retire()
+	if out := c.Deliver(t.Context(), mail.Attempt{Recipients: []int{0, 1}}); len(out) != 2 || out[0].Result != mail.Untried {
+		t.Errorf("after the end: %+v", out)
+	}
+}
+
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
+}
+
+// P6: an issuer of tokens that never answers does not hold deliveries for ever.
+func TestSilentIssuer(t *testing.T) {
+	for _, o := range []*config.OAuth2{{TokenURL: "https://issuer.example/"}, {TokenURL: "https://issuer.example/", RefreshToken: config.NewSecret("x")}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, err := tokens(o, &http.Client{Transport: silent{}})(t.Context())
+			if took := time.Since(start); err == nil || took > tokenTime {
+				t.Errorf("after %s: %v", took, err)
+			}
+		})
+	}
+}
