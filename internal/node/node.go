@@ -326,6 +326,8 @@ func (n *Node) Stop(ctx context.Context) {
 		over.Go(func() { _ = s.Shutdown(ctx) })
 	}
 	over.Wait()
+	// A socket that was handed on at a reload is not removed by closing it.
+	_ = n.world.FS.Remove(filepath.Join(n.disk.Dir, "submit.sock"))
 	n.events.Emit(event.ServerStopped{TookSeconds: time.Since(began).Seconds()})
 	n.closeAll(ctx)
 }
