@@ -61,7 +61,9 @@ func (x *external) identify() (*entry, error) {
 	if _, err := leaf.Verify(x509.VerifyOptions{
 		Roots:         set.Certificate.Roots,
 		Intermediates: between,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		// A private CA vouches for whom it names; public ones stopped issuing the
+		// clientAuth usage (CERT-3), so no usage is asked for.
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}); err != nil {
 		return nil, err
 	}

@@ -355,7 +355,7 @@ func TestExternal(t *testing.T) { // AUTH-11
 		{"authzid of another", x509.Certificate{Subject: pkix.Name{CommonName: "web1"}, ExtKeyUsage: client}, &ca, [][]byte{[]byte("anna@example.org")}, refused},
 		{"nobody's", x509.Certificate{Subject: pkix.Name{CommonName: "web2"}, ExtKeyUsage: client}, &ca, [][]byte{{}}, refused},
 		{"another authority", x509.Certificate{Subject: pkix.Name{CommonName: "web1"}, ExtKeyUsage: client}, &other, [][]byte{{}}, refused},
-		{"for servers", x509.Certificate{Subject: pkix.Name{CommonName: "web1"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, &ca, [][]byte{{}}, refused},
+		{"CERT-3: of a private CA, without the clientAuth usage", x509.Certificate{Subject: pkix.Name{CommonName: "web1"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, &ca, [][]byte{{}}, "235 web1"},
 	} {
 		cert := certificate(t, c.cert, c.by)
 		server, _ := handshake(t, tls.VersionTLS13, &cert, leaf)
