@@ -96,8 +96,12 @@ func sameDomain(env *mail.Envelope, recipients []int) bool {
 	return true
 }
 
+// spillAgain is when a release date is written down again that could not be.
+const spillAgain = 10 * time.Second
+
 // spill writes fresh recipients into the waiting index. When that fails they
-// are kept in memory after all: the spool accepts nothing new then.
+// are kept in memory after all: the spool accepts nothing new then. What is to
+// be released later is looked at again soon instead, lest it leave too early.
 func (q *Queue) spill(env *mail.Envelope, recipients []int, due time.Time) {
 	updates := make([]mail.Update, len(recipients))
 	for i, r := range recipients {
@@ -112,7 +116,11 @@ func (q *Queue) spill(env *mail.Envelope, recipients []int, due time.Time) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil && due.After(now):
+		q.alarm(alarm{at: now.Add(spillAgain), id: env.ID}) // adopt writes it then
+		return
+	case err != nil:
 		q.lineUpFresh(env, recipients, now)
 		return
 	}

@@ -222,7 +222,10 @@ func (q *Queue) look(env *mail.Envelope, r mail.Recipient, now time.Time) (Rulin
 		s.State, s.Due = mail.Waiting, now
 		return Ruling{Standing: s, Why: "the hold has ended"}, true
 	case r.State.Final() && !r.Reported:
-		return Ruling{Standing: r.Standing, Tell: owed(env, r), Why: "to be told"}, true
+		tell := owed(env, r)
+		s := r.Standing
+		s.Reported = tell == TellNothing // or it would be looked at for ever
+		return Ruling{Standing: s, Tell: tell, Why: "to be told"}, true
 	case r.State != mail.Waiting:
 		return Ruling{}, false
 	}
@@ -266,7 +269,7 @@ func owed(env *mail.Envelope, r mail.Recipient) Tell {
 	switch {
 	case r.State == mail.Failed && failed(env, r, r.Standing, "").Tell == TellFailed:
 		return TellFailed
-	case r.State == mail.Delivered && success && r.Last.NoDSN:
+	case r.State == mail.Delivered && (success || toldByDeadline(env, r)) && r.Last.NoDSN:
 		return TellRelayed
 	case r.State == mail.Delivered && success:
 		return TellDelivered

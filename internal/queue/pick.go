@@ -93,7 +93,7 @@ func (q *Queue) pick(now time.Time) (job, bool) {
 		delete(q.visiting, id)
 		return job{revisit: id}, true
 	}
-	for range q.turn.len() {
+	for q.turn.len() > 0 { // a site comes again only after it lost a parcel
 		s := q.turn.pop()
 		s.queued = false
 		if j, ok := q.pickAt(s, now); ok {

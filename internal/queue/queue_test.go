@@ -493,3 +493,74 @@ func ptr(id mail.ID) []byte { return id[:] }
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// sickOnce refuses to record for a while.
+type sickOnce struct {
+	spool.Spool
+	until time.Time
+}
+
+func (s *sickOnce) Record(ctx context.Context, updates []mail.Update) error {
+	if time.Now().Before(s.until) {
+		return spool.ErrFull
+	}
+	return s.Spool.Record(ctx, updates)
+}
+
+// EXT-10: a disk that is full for a while is no reason to release early.
+func TestFutureReleaseOnASickSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := sim.NewWorld(t, 1, sim.Options{Spool: &sickOnce{spool.NewMemory(), time.Now().Add(5 * time.Minute)}})
+		w.Site("good.example", sim.Good())
+		w.Start()
+		release := time.Now().Add(time.Hour)
+		id := w.SubmitWith(func(e *mail.Envelope) { e.Params.ReleaseAt = release }, me, "bob@good.example", "carol@good.example")
+		time.Sleep(day)
+		w.Stop()
+		if f := w.Fate(id, "bob@good.example"); f.Deliveries != 1 || !about(f.At.Sub(release), 0, time.Second) || w.Stray() != 0 {
+			t.Errorf("left %v after its release: %+v, %d strays", f.At.Sub(release), f, w.Stray())
+		}
+	})
+}
+
+// What is owed for a recipient is told after a crash, and a message for which
+// nothing is owed after all ends.
+func TestDebtsAreSettled(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		by        *mail.DeliverBy
+		notify    mail.Notify
+		successes int
+	}{
+		{"nothing", nil, 0, 0},
+		{"success", nil, mail.NotifySuccess, 1},
+		{"BY mode N, a hop without DSN", &mail.DeliverBy{}, 0, 1},
+		{"BY mode N, but NEVER", &mail.DeliverBy{}, mail.NotifyNever, 0},
+		{"BY mode R", &mail.DeliverBy{Return: true}, 0, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := sim.NewWorld(t, 1, sim.Options{})
+				w.Site("here.example", sim.Good())
+				w.Start()
+				w.Stop()
+				id := w.SubmitWith(func(e *mail.Envelope) {
+					e.Params.By, e.Recipients[0].Notify = row.by, row.notify
+				}, me, "bob@good.example")
+				done := mail.Standing{State: mail.Delivered, Tries: 1, Last: mail.Outcome{Result: mail.Accepted, Reply: smtp.OK, NoDSN: true}}
+				if err := w.Spool.Record(t.Context(), []mail.Update{{Message: id, Standing: done}}); err != nil {
+					t.Fatal(err)
+				}
+				w.Start()
+				time.Sleep(time.Hour)
+				w.Stop()
+				if f := w.Fate(id, "bob@good.example"); f.Successes != row.successes || w.Stray() != 0 {
+					t.Errorf("%+v, %d strays", f, w.Stray())
+				}
+				if n := w.Spool.Stat().Messages; n != 0 {
+					t.Errorf("%d left", n)
+				}
+			})
+		})
+	}
+}

@@ -57,18 +57,21 @@ func Settle(env *mail.Envelope, r mail.Recipient, o mail.Outcome, f Facts, t Ter
 func delivered(env *mail.Envelope, r mail.Recipient, s mail.Standing, o mail.Outcome, f Facts) Ruling {
 	s.State, s.Due = mail.Delivered, time.Time{}
 	ruling := Ruling{Standing: s, Why: "delivered"}
-	// EXT-9: with BY mode N the sender is told when a hop takes the message
-	// that may not keep the promise; such a hop is one without DSN.
-	byN := env.Params.By != nil && !env.Params.By.Return && o.NoDSN
 	switch wanted := r.Notify.Has(mail.NotifySuccess); {
 	case env.From == "" || r.Notify.Has(mail.NotifyNever): // DSN-2
 	case wanted && f.Final:
 		ruling.Tell = TellDelivered
-	case (wanted || byN) && o.NoDSN:
+	case (wanted || toldByDeadline(env, r)) && o.NoDSN:
 		ruling.Tell = TellRelayed
 	}
 	ruling.Standing.Reported = ruling.Tell == TellNothing
 	return ruling
+}
+
+// toldByDeadline: with BY mode N the sender is told when a hop takes the message
+// that may not keep the promise; such a hop is one without DSN (EXT-9).
+func toldByDeadline(env *mail.Envelope, r mail.Recipient) bool {
+	return env.Params.By != nil && !env.Params.By.Return && env.From != "" && !r.Notify.Has(mail.NotifyNever)
 }
 
 func failed(env *mail.Envelope, r mail.Recipient, s mail.Standing, why string) Ruling {
