@@ -20,7 +20,6 @@ type parcel struct {
 	due        time.Time
 	line       *line
 	fresh      bool // its recipients are not in the waiting index yet
-	routed     bool // the line's site is known to be theirs
 }
 
 // parcels is a heap: highest priority first (EXT-11), then the longest due.
