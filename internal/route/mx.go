@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ func (r *Router) exchangers(ctx context.Context, name string) exchangers {
 		return set
 	}
 	set := r.findExchangers(ctx, name)
+	if own := asciiDomain(name); len(set.hosts) > 0 && isWithin(bestOf(set.hosts), own) {
+		set.site = own // it takes its mail itself, whoever else lives under the same registrable domain
+	}
 	r.known.put(name, set, time.Now())
 	return set
 }
@@ -146,16 +150,27 @@ func (r *Router) conclude(out exchangers, us bool, unsure error) exchangers {
 // siteOf names the receiving operation behind a domain: the registrable domain
 // of its first MX. Many domains share one, and it is what limits us.
 func siteOf(hosts []exchanger) string {
-	first := hosts[0].name
-	for _, h := range hosts[1:] {
-		if h.preference == hosts[0].preference && h.name < first {
-			first = h.name // whatever order DNS gave them in
-		}
-	}
+	first := bestOf(hosts)
 	if site, err := publicsuffix.EffectiveTLDPlusOne(first); err == nil {
 		return site
 	}
 	return first
+}
+
+// bestOf is the name of the first MX, whatever order DNS gave equal ones in.
+func bestOf(hosts []exchanger) string {
+	first := hosts[0].name
+	for _, h := range hosts[1:] {
+		if h.preference == hosts[0].preference && h.name < first {
+			first = h.name
+		}
+	}
+	return first
+}
+
+// isWithin reports that a host is a domain, or lies under it.
+func isWithin(host, domain string) bool {
+	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 
 func (r *Router) connectable(addrs []netip.Addr) []netip.Addr {

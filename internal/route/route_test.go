@@ -202,6 +202,18 @@ func TestSiteIsTheOperationBehindTheMX(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
+	// Customers who take their mail themselves share a registrable domain with
+	// others, and must not wait for a neighbour's dead host.
+	for host, domain := range map[string]string{"mx.a.big.example": "a.big.example", "a.big.example": "a.big.example"} {
+		if !isWithin(host, domain) {
+			t.Errorf("%s is not %s's own", host, domain)
+		}
+	}
+	for host, domain := range map[string]string{"mx.big.example": "a.big.example", "xa.big.example": "a.big.example"} {
+		if isWithin(host, domain) {
+			t.Errorf("%s is %s's own", host, domain)
+		}
+	}
 	if got := siteOf([]exchanger{{name: "z.example"}, {name: "mx.a.example"}, {name: "0.example", preference: 5}}); got != "a.example" {
 		t.Errorf("the order of DNS decided: %s", got)
 	}
