@@ -113,11 +113,18 @@ func TestSilentHostsCostTheBudget(t *testing.T) {
 }
 
 // CLI-41, CLI-43: sessions are kept apart by what they may carry, and counted.
+// The limit may be the pool's or the site's.
 func TestPoolKeepsApartAndCounts(t *testing.T) {
+	two := func(site string) int { return map[string]int{"there": 2}[site] }
+	t.Run("pool", func(t *testing.T) { poolKeepsApartAndCounts(t, deliver.PoolLimits{Messages: 2}, nil) })
+	t.Run("site", func(t *testing.T) { poolKeepsApartAndCounts(t, deliver.PoolLimits{}, two) })
+}
+
+func poolKeepsApartAndCounts(t *testing.T, pool deliver.PoolLimits, perConnection func(string) int) {
 	synctest.Test(t, func(t *testing.T) {
 		one := "C: MAIL FROM:<a@here.example>\nS: 250 ok\nC: RCPT TO:<b@there.example>\nS: 250 ok\nC: DATA\nS: 354 go\nD:\nS: 250 2.0.0 queued\n"
 		network, stop := host(t, "S: 220 x\nC: EHLO *\nS: 250 x\n"+one+one+"C: QUIT\nS: 221 bye", nil)
-		d := deliver.New(deliver.Config{Hostname: "here.example", Pool: deliver.PoolLimits{Messages: 2}}, deliver.Needs{Dial: dialer(network)})
+		d := deliver.New(deliver.Config{Hostname: "here.example", Pool: pool}, deliver.Needs{Dial: dialer(network), PerConnection: perConnection})
 		route := oneMX("192.0.2.1")
 		send := func(r mail.Route) {
 			t.Helper()

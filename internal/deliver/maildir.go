@@ -53,10 +53,8 @@ func (d *Deliverer) toMaildir(a mail.Attempt, n int) error {
 		return storageTrouble(err)
 	}
 	defer root.Close()
-	for _, dir := range []string{"tmp", "new", "cur"} {
-		if err := root.MkdirAll(path.Join(box, dir), 0o700); err != nil {
-			return storageTrouble(err)
-		}
+	if err := makeMaildir(root, box); err != nil {
+		return storageTrouble(err)
 	}
 	name := fmt.Sprintf("%d.%s_%d.%s", a.Envelope.ID.Time().Unix(), a.Envelope.ID, n, safeHost(d.conf.Hostname))
 	tmp := path.Join(box, "tmp", name)
@@ -68,6 +66,33 @@ func (d *Deliverer) toMaildir(a mail.Attempt, n int) error {
 		return storageTrouble(err)
 	}
 	return storageTrouble(syncDir(root, path.Join(box, "new")))
+}
+
+// makeMaildir makes what is missing of a maildir, and makes that durable up to
+// the base: a message whose directory a power cut takes away is lost. "cur" is
+// made last, so that what is there when it is there is durable.
+func makeMaildir(root *os.Root, box string) error {
+	whole := true
+	for _, dir := range []string{"tmp", "new", "cur"} {
+		_, err := root.Stat(path.Join(box, dir))
+		whole = whole && err == nil
+	}
+	if whole {
+		return nil
+	}
+	for _, dir := range []string{"tmp", "new"} {
+		if err := root.MkdirAll(path.Join(box, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	for dir := box; ; dir = path.Dir(dir) {
+		if err := syncDir(root, dir); err != nil {
+			return err
+		}
+		if dir == "." {
+			return root.MkdirAll(path.Join(box, "cur"), 0o700)
+		}
+	}
 }
 
 func openBase(base string) (*os.Root, error) {

@@ -51,7 +51,10 @@ type Needs struct {
 	// Credential gives what a smart host wants, by mail.Route.Account; nil: none
 	// has any.
 	Credential func(account string) (Credential, bool)
-	Events     event.Sink // nil: nobody listens
+	// PerConnection is how many messages a session with a site may carry, beside
+	// the pool's own limit; 0 or nil: no more than that.
+	PerConnection func(site string) int
+	Events        event.Sink // nil: nobody listens
 }
 
 // Resolver looks up the addresses of a hop that has none; internal/dns.

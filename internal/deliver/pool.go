@@ -27,6 +27,7 @@ type key struct {
 type session struct {
 	client *smtpclient.Client
 	key    key
+	most   int         // messages its site lets it carry; 0: any number
 	timer  *time.Timer // ends it when idle too long
 }
 
@@ -34,6 +35,9 @@ type session struct {
 func (s *session) mayCarry(l PoolLimits) bool {
 	c := s.client
 	most := l.Messages
+	if s.most > 0 {
+		most = min(most, s.most)
+	}
 	if n := c.Extensions().Limits().MailMax; n > 0 {
 		most = min(most, n)
 	}

@@ -39,7 +39,11 @@ func (t *attempt) session(ctx context.Context, hop mail.Hop, addr netip.AddrPort
 		return nil, false, &a
 	}
 	t.opened(hop, addr, c, time.Since(start))
-	return &session{client: c, key: k}, false, nil
+	s = &session{client: c, key: k}
+	if limit := t.d.needs.PerConnection; limit != nil {
+		s.most = limit(t.a.Route.Site)
+	}
+	return s, false, nil
 }
 
 // key is the tuple within which sessions may be reused (CLI-40).

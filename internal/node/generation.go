@@ -62,7 +62,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	needs := deliver.Needs{Names: g.names, Dial: n.world.Dial, Events: n.events,
+	needs := deliver.Needs{Names: g.names, Dial: n.world.Dial, Events: n.events, PerConnection: n.shaper.PerConnection,
 		Credential: func(name string) (deliver.Credential, bool) { v, ok := credentials[name]; return v, ok }}
 	if n.caught != nil {
 		needs.Catcher = n.caught
