@@ -185,6 +185,14 @@ func askPassword(g *Globals, fd int) (string, error) {
 // AccountListCmd lists accounts.
 type AccountListCmd struct{}
 
+// Help is shown below the usage.
+func (AccountListCmd) Help() string {
+	return `Examples:
+  paquebot account list
+  paquebot account list --plain | cut -f1,3
+  paquebot account list --json`
+}
+
 // Run lists them.
 func (AccountListCmd) Run(g *Globals) error {
 	d, done, err := g.directory()
@@ -250,6 +258,14 @@ func sendersWords(list []string) string {
 // AccountShowCmd shows one.
 type AccountShowCmd struct {
 	Name string `arg:"" help:"The account."`
+}
+
+// Help is shown below the usage.
+func (AccountShowCmd) Help() string {
+	return `Examples:
+  paquebot account show app-7
+  paquebot account show anna@example.org
+  paquebot account show app-7 --json`
 }
 
 // Run shows it.
@@ -386,6 +402,14 @@ type AccountPasswdCmd struct {
 	PasswordFile string `placeholder:"FILE" help:"Read it from FILE, - for standard input; else one is made and shown once."`
 }
 
+// Help is shown below the usage.
+func (AccountPasswdCmd) Help() string {
+	return `Examples:
+  paquebot account passwd app-7
+  paquebot account passwd app-7 --password-file /run/secrets/app-7
+  pwgen -s 24 1 | paquebot account passwd app-7 --password-file -`
+}
+
 // Run sets it.
 func (c *AccountPasswdCmd) Run(g *Globals) error {
 	password, err := readPassword(g, c.PasswordFile)
@@ -410,6 +434,14 @@ type AccountSendersCmd struct {
 	Pattern []string `arg:"" help:"An address, '*@domain' or '*'."`
 }
 
+// Help is shown below the usage.
+func (AccountSendersCmd) Help() string {
+	return `Examples:
+  paquebot account senders app-7 anna@example.org
+  paquebot account senders app-7 '*@example.org' '*@example.net'
+  paquebot account senders app-7 '*'`
+}
+
 // Run replaces them.
 func (c *AccountSendersCmd) Run(g *Globals) error {
 	return g.changeAccount("cannot change "+c.Name, c.Name, "", func(d directory) (api.Done, error) { return d.ChangeSenders(c.Name, c.Pattern) })
@@ -419,6 +451,14 @@ func (c *AccountSendersCmd) Run(g *Globals) error {
 type AccountDisableCmd struct {
 	Name string `arg:"" help:"The account."`
 	Why  string `help:"For those who wonder later."`
+}
+
+// Help is shown below the usage.
+func (AccountDisableCmd) Help() string {
+	return `Examples:
+  paquebot account disable app-7
+  paquebot account disable app-7 --why "key leaked"
+  paquebot account enable app-7           takes it back`
 }
 
 // Run disables it.
@@ -431,6 +471,14 @@ type AccountEnableCmd struct {
 	Name string `arg:"" help:"The account."`
 }
 
+// Help is shown below the usage.
+func (AccountEnableCmd) Help() string {
+	return `Examples:
+  paquebot account enable app-7
+  paquebot account enable anna@example.org
+  paquebot account list                   who is disabled`
+}
+
 // Run enables it.
 func (c *AccountEnableCmd) Run(g *Globals) error {
 	return g.changeAccount("cannot enable "+c.Name, c.Name, "paquebot account disable "+c.Name, func(d directory) (api.Done, error) { return d.EnableAccount(c.Name) })
@@ -439,6 +487,14 @@ func (c *AccountEnableCmd) Run(g *Globals) error {
 // AccountRemoveCmd removes one.
 type AccountRemoveCmd struct {
 	Name string `arg:"" help:"The account."`
+}
+
+// Help is shown below the usage.
+func (AccountRemoveCmd) Help() string {
+	return `Examples:
+  paquebot account remove app-7
+  paquebot account remove anna@example.org
+  paquebot account disable app-7          keeps it, and can be taken back`
 }
 
 // Run removes it.

@@ -16,6 +16,14 @@ import (
 // QueueRulesCmd lists rules.
 type QueueRulesCmd struct{}
 
+// Help is shown below the usage.
+func (QueueRulesCmd) Help() string {
+	return `Examples:
+  paquebot queue rules
+  paquebot queue rules --plain | cut -f1
+  paquebot queue rules --json`
+}
+
 // Run lists them.
 func (QueueRulesCmd) Run(g *Globals) error {
 	ctx, client, err := g.ask()
@@ -61,6 +69,14 @@ func quoted(s string) string {
 // QueueEndRuleCmd ends one.
 type QueueEndRuleCmd struct {
 	ID string `arg:"" help:"The rule."`
+}
+
+// Help is shown below the usage.
+func (QueueEndRuleCmd) Help() string {
+	return `Examples:
+  paquebot queue rules
+  paquebot queue end-rule KARQ7M3XZ5V8ABCD
+  paquebot queue end-rule KARQ7M3XZ5V8ABCD --json`
 }
 
 // Run ends it.
@@ -272,7 +288,7 @@ func (c *doing) told(g *Globals, a api.Action, r api.ActionResult) error {
 	p := g.page()
 	if r.DryRun {
 		p.text("", "", fmt.Sprintf("%s would touch %s (%s). Nothing was done.", a.Action, touched(r), c.words()))
-	} else {
+	} else if r.Recipients > 0 || r.RulesEnded == 0 {
 		p.line("%s %s.", pastWords[a.Action], touched(r))
 	}
 	if r.InAttempt > 0 {
@@ -289,7 +305,7 @@ func (c *doing) told(g *Globals, a api.Action, r api.ActionResult) error {
 		p.line("undo  paquebot queue release %s", c.flags())
 	}
 	if r.RulesEnded > 0 {
-		p.line("Ended %s.", plural(r.RulesEnded, "rule"))
+		p.line("Ended %s; all mail held by it is released.", plural(r.RulesEnded, "rule"))
 	}
 	if err := g.show(p); err != nil || r.Recipients+r.RulesEnded > 0 || r.Rule != "" {
 		return err

@@ -51,6 +51,9 @@ func (g *Globals) ask() (context.Context, *api.Client, error) {
 	return ctx, c, nil
 }
 
+// asServer is what to do where only the server's user may.
+const asServer = "Run it as the server's user: sudo -u paquebot paquebot …"
+
 func notReached(dir string, err error) error {
 	switch {
 	case errors.Is(err, api.ErrNotRunning):
@@ -58,7 +61,7 @@ func notReached(dir string, err error) error {
 			"Is it running? Its data_dir is taken from the configuration: -c FILE or PAQUEBOT_CONFIG.")
 	case errors.Is(err, os.ErrPermission):
 		return unsure("cannot reach the server", errors.New("this user may not open "+dir+"/"+api.SocketName),
-			"Run it as the server's user: sudo -u paquebot paquebot …")
+			asServer)
 	}
 	return unsure("cannot reach the server", err, "")
 }
@@ -100,6 +103,9 @@ func (g *Globals) directory() (directory, func(), error) {
 func (g *Globals) openAccounts(dir string) (directory, func(), error) {
 	db, err := store.Open(vfs.Default, config.TablesDir(dir), store.Options{})
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, nil, unsure("cannot open the accounts", errors.New(plainCause(err)), asServer)
+		}
 		remedy := "If a server is running, its socket " + dir + "/" + api.SocketName + " should answer; if not, run this as its user."
 		return nil, nil, unsure("cannot open the accounts", err, remedy)
 	}

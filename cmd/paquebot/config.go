@@ -30,6 +30,14 @@ type ConfigCheckCmd struct {
 	File string `arg:"" optional:"" help:"The file; else the one of -c."`
 }
 
+// Help is shown below the usage.
+func (ConfigCheckCmd) Help() string {
+	return `Examples:
+  paquebot config check
+  paquebot config check -c /etc/paquebot/paquebot.toml
+  paquebot config check new.toml --json`
+}
+
 // Run checks; nothing is changed, whatever it finds.
 func (c *ConfigCheckCmd) Run(g *Globals) error {
 	file := c.File
@@ -121,6 +129,14 @@ type ConfigShowCmd struct {
 	Changed bool `help:"Only what is not the default."`
 }
 
+// Help is shown below the usage.
+func (ConfigShowCmd) Help() string {
+	return `Examples:
+  paquebot config show
+  paquebot config show --changed
+  paquebot config show --json`
+}
+
 // Run shows the settings as a file that means the same.
 func (c *ConfigShowCmd) Run(g *Globals) error {
 	conf, err := g.load()
@@ -153,6 +169,14 @@ func (c *ConfigShowCmd) Run(g *Globals) error {
 // ConfigExplainCmd explains.
 type ConfigExplainCmd struct {
 	Key string `arg:"" optional:"" help:"Such as listener.role; without one, all are listed."`
+}
+
+// Help is shown below the usage.
+func (ConfigExplainCmd) Help() string {
+	return `Examples:
+  paquebot config explain
+  paquebot config explain listener.role
+  paquebot config explain queue`
 }
 
 // Run explains.
@@ -200,6 +224,14 @@ func explainAll(g *Globals) error {
 type ConfigDiffCmd struct {
 	File string `arg:"" help:"The other file."`
 	With string `placeholder:"FILE" help:"Compare with this one instead of the one of -c."`
+}
+
+// Help is shown below the usage.
+func (ConfigDiffCmd) Help() string {
+	return `Examples:
+  paquebot config diff new.toml
+  paquebot config diff new.toml --with old.toml
+  paquebot config diff new.toml --json`
 }
 
 // Run compares; exit code 1 when something differs, as diff does.

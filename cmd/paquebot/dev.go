@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"paquebot/internal/listen"
 	"paquebot/internal/mail"
 	"paquebot/internal/node"
+	"paquebot/internal/smtp"
 )
 
 // DevCmd is the catcher on a laptop: the production engine with a mailbox in
@@ -193,6 +195,7 @@ func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web uint16, t
 	} else {
 		fmt.Fprint(g.Stdout, c.screen(g, p, page))
 	}
+	lines.ca = page + "/ca.pem"
 	lines.note("ready in %d ms", took.Milliseconds())
 	return nil
 }
@@ -242,6 +245,7 @@ func (c *DevCmd) farewell() string {
 type devLines struct {
 	mu sync.Mutex
 	w  io.Writer
+	ca string // where the CA is
 }
 
 func (d *devLines) note(format string, args ...any) {
@@ -256,13 +260,17 @@ func (d *devLines) Emit(e event.Event) {
 	case event.MessageAccepted:
 		d.note("%s", acceptedLine(e.Envelope))
 	case event.TLSFailed:
-		d.failed(e.Origin, e.Error, e.Advice)
-	case event.CommandRefused:
-		d.failed(e.Origin, strings.TrimSpace(e.Command)+": "+e.Reply.String(), e.Advice)
-	case event.AuthFailed:
-		d.failed(e.Origin, "AUTH: "+e.Reply.String(), "")
-	case event.Attacked:
-		d.failed(e.Origin, e.Kind+" "+e.Detail, "")
+		advice := e.Advice
+		if strings.Contains(advice, "trust") {
+			advice += "; give it " + d.ca
+		}
+		d.failed(e.Origin, "TLS: "+e.Error, advice)
+	case event.CommandRefused: // a failed AUTH, a smuggler's message too: said once
+		d.failed(e.Origin, refusedLine(e), cmp.Or(e.Advice, devAdvice(e.Reply)))
+	case event.SessionEnded:
+		if gaveUp(e) {
+			d.failed(e.Origin, "the client left without sending anything", devNoAuth)
+		}
 	case event.RecipientSettled:
 		if e.Standing.State == mail.Failed {
 			d.note("%s to %s failed: %s", e.ID, e.Recipient, e.Standing.Last.Reply.String())
@@ -270,6 +278,40 @@ func (d *devLines) Emit(e event.Event) {
 	case event.SpoolTroubled:
 		d.note("storage: %s: %s", e.Operation, e.Error)
 	}
+}
+
+func refusedLine(e event.CommandRefused) string {
+	if c := strings.TrimSpace(e.Command); c != "" {
+		return cut(c, 60) + ": " + e.Reply.String()
+	}
+	return e.Reply.String()
+}
+
+// devAdvice says what to change where the reply alone does not tell.
+func devAdvice(r smtp.Reply) string {
+	switch {
+	case strings.Contains(r.Text, "bare CR or LF"):
+		return "every line must end with CR LF; a library does it, as does curl --crlf"
+	case strings.Contains(r.Text, "not a web server"):
+		return "this port speaks SMTP; the page is on another one"
+	}
+	return ""
+}
+
+const devNoAuth = "if it wanted to sign in: this is port 25's twin without AUTH; use a submission port"
+
+// gaveUp: the client asked the port without AUTH what it can, and left. A probe
+// that only connects is none.
+func gaveUp(e event.SessionEnded) bool {
+	if e.Origin.Role != mail.RoleMX || !e.Origin.ESMTP || e.Messages > 0 || e.Refusals > 0 || e.Dialogue == nil {
+		return false
+	}
+	for _, l := range e.Dialogue {
+		if l.Client && len(l.Text) >= 5 && strings.EqualFold(l.Text[:5], "MAIL ") {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *devLines) failed(o mail.Origin, what, advice string) {
@@ -284,7 +326,7 @@ func (d *devLines) failed(o mail.Origin, what, advice string) {
 func acceptedLine(e *mail.Envelope) string {
 	to := "nobody"
 	if len(e.Recipients) > 0 {
-		to = e.Recipients[0].Address
+		to = cut(e.Recipients[0].Address, 40)
 		if more := len(e.Recipients) - 1; more > 0 {
 			to += fmt.Sprintf(" and %d more", more)
 		}
@@ -297,7 +339,7 @@ func acceptedLine(e *mail.Envelope) string {
 	if e.Origin.TLS != nil {
 		tls = e.Origin.TLS.Version
 	}
-	return fmt.Sprintf("%d %-8s %s > %s  %q  %s  %s", e.Origin.Local.Port(), dash(e.Origin.Account), from, to, e.Subject, devSize(e.Size), tls)
+	return fmt.Sprintf("%d %-8s %s > %s  %q  %s  %s", e.Origin.Local.Port(), dash(cut(e.Origin.Account, 20)), cut(from, 40), to, cut(e.Subject, 50), devSize(e.Size), tls)
 }
 
 func dash(s string) string {

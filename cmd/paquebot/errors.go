@@ -1,10 +1,15 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
+	"regexp"
 	"strings"
+	"syscall"
 
 	"paquebot/internal/api"
 )
@@ -92,6 +97,39 @@ func report(w io.Writer, err error) int {
 	}
 	return f.code
 }
+
+// plainCause says why a connection or a file failed, without the chain of calls
+// that found out.
+func plainCause(err error) string {
+	var (
+		dns   *net.DNSError
+		path  *fs.PathError
+		errno syscall.Errno
+		timed net.Error
+		cert  *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &cert):
+		return strings.TrimPrefix(cert.Err.Error(), "x509: ")
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "no such host"
+	case errors.As(err, &dns):
+		return "the name servers do not answer"
+	case errors.As(err, &timed) && timed.Timeout():
+		return "no answer in time"
+	case errors.As(err, &path):
+		return path.Path + ": " + plainCause(path.Err)
+	case errors.As(err, &errno):
+		return errno.Error()
+	}
+	return err.Error()
+}
+
+// callChain is how Go begins what a connection could not do.
+var callChain = regexp.MustCompile(`^(?:dial|read|write) \w+ \S+: (?:connect: |read: |write: )?|^dial \w+: (lookup \S+) on [^ ]+:[0-9]+`)
+
+// plainText is plainCause for what was written down as text.
+func plainText(cause string) string { return callChain.ReplaceAllString(cause, "$1") }
 
 // oneLine keeps what peers and files say from drawing on the terminal.
 func oneLine(s string) string {

@@ -26,6 +26,7 @@ type CLI struct {
 	Sendmail   SendmailCmd   `cmd:"" group:"tools" help:"/usr/sbin/sendmail for programs that expect one."`
 	Completion CompletionCmd `cmd:"" group:"tools" help:"Make a shell complete commands and flags."`
 	Version    VersionCmd    `cmd:"" group:"tools" help:"The version."`
+	Help       HelpCmd       `cmd:"" group:"tools" help:"What a command does, and what holds for all of them."`
 }
 
 const welcome = `Paquebot: mail that leaves, arrives, and is explained.
@@ -38,7 +39,7 @@ const welcome = `Paquebot: mail that leaves, arrives, and is explained.
   What waits, and why  paquebot queue summary
   One message's life   paquebot trace ID
 
-  All commands         paquebot --help        One of them  paquebot queue --help
+  All commands         paquebot help          One of them  paquebot help queue
 `
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
@@ -53,6 +54,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 1 {
 		fmt.Fprint(stdout, welcome)
 		return exitYes
+	}
+	line := args[1:]
+	if line[0] == "--version" {
+		line = []string{"version"}
+	}
+	flags, own, isSendmail := sendmailArgs(line)
+	if isSendmail {
+		line = flags
 	}
 	cli := CLI{Globals: *g}
 	left := false
@@ -72,13 +81,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "paquebot:", err)
 		return exitUnsure
 	}
-	ctx, err := parser.Parse(args[1:])
+	parser.Model.HelpFlag.Help = "Show this."
+	ctx, err := parser.Parse(helpArgs(line))
 	if left {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "paquebot: %s\n  paquebot --help lists the commands\n", err)
-		return exitUnsure
+		return report(stderr, misused(err))
 	}
+	cli.Sendmail.Args = own
 	return report(stderr, ctx.Run(&cli.Globals, parser))
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"paquebot/internal/api"
 	"paquebot/internal/config"
@@ -179,9 +182,9 @@ func listPage(p *page, all api.MessageList, words string) {
 		}
 		return
 	}
-	p.line("%s", p.paint(bold, "ID                 AGE    SIZE      FROM"))
+	p.line("%s", p.paint(bold, fmt.Sprintf("%-16s  %-6s %9s  %s", "ID", "AGE", "SIZE", "FROM")))
 	for _, m := range all.Messages {
-		p.line("%s  %s %s %s", m.ID, cell(span(p.now.Sub(m.Arrived)), 6), cell(size(m.Size), -9), cut(sender(m.Sender), p.width-38))
+		p.line("%s  %s %s  %s", m.ID, cell(age(p.now.Sub(m.Arrived)), 6), cell(size(m.Size), -9), cut(sender(m.Sender), p.width-37))
 		for _, r := range m.Recipients {
 			p.line("  %s %s", p.state(r.State, 11), cut("to "+r.Address+recipientWhen(p, r), p.width-15))
 			if why := whyWords(r); why != "" {
@@ -201,8 +204,18 @@ func recipientWhen(p *page, r api.Recipient) string {
 		return ", next try " + p.in(r.Due)
 	case r.State == "held" && !r.Due.IsZero():
 		return ", until " + p.clock(r.Due)
+	case r.State == "held":
+		return ", until released"
 	}
 	return ""
+}
+
+// age is a span that nobody wants in milliseconds.
+func age(d time.Duration) string {
+	if d < time.Second {
+		return "now"
+	}
+	return span(d)
 }
 
 func whyWords(r api.Recipient) string {
@@ -227,6 +240,14 @@ func (p *page) state(s string, width int) string {
 type QueueShowCmd struct {
 	ID  string `arg:"" help:"The message."`
 	Raw bool   `help:"Its bytes instead."`
+}
+
+// Help is shown below the usage.
+func (QueueShowCmd) Help() string {
+	return `Examples:
+  paquebot queue show KARQ7M3XZ5V8ABCD
+  paquebot queue show KARQ7M3XZ5V8ABCD --raw > message.eml
+  paquebot queue show KARQ7M3XZ5V8ABCD --json`
 }
 
 // Run shows it.
@@ -262,7 +283,11 @@ func (c *QueueShowCmd) Run(g *Globals) error {
 	p.line("")
 	recipientsPage(p, &m.Envelope)
 	p.line("")
-	p.line("more  trace %s   queue hold %s   --raw", m.ID, m.ID)
+	verb := "hold"
+	if slices.ContainsFunc(m.Recipients, func(r api.Recipient) bool { return r.State == "held" }) {
+		verb = "release"
+	}
+	p.line("more  trace %s   queue %s %s   --raw", m.ID, verb, m.ID)
 	return g.show(p)
 }
 

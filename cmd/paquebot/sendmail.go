@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,11 @@ const (
 const submitSocket = "submit.sock"
 
 // SendmailCmd is /usr/sbin/sendmail for programs that expect one.
+//
+// Its arguments are its own: kong would take "-bs" for "-b -s", so run hands
+// them over untouched (sendmailArgs).
 type SendmailCmd struct {
-	Args []string `arg:"" optional:"" passthrough:"" help:"-t -i -oi -f ADDR -F NAME -bs -bm -N WHEN -R WHAT -V ENVID, recipients."`
+	Args []string `arg:"" optional:"" help:"-t -i -oi -f ADDR -F NAME -bs -bm -N WHEN -R WHAT -V ENVID, recipients."`
 }
 
 // Help is shown below the usage of the command.
@@ -63,9 +67,11 @@ func (c *SendmailCmd) Run(g *Globals) error {
 
 // sendmailCall is what the arguments ask for.
 type sendmailCall struct {
+	host       string // what addresses without a domain are completed with
 	fromHeader bool   // -t
 	dots       bool   // a line with a lone dot does not end the message: -i, -oi
-	sender     string // -f, -r
+	sender     string // -f, -r; "" with nobody: the null sender
+	nobody     bool   // -f "" or -f "<>"
 	fullName   string // -F
 	smtp       bool   // -bs
 	notify     string // -N
@@ -112,6 +118,8 @@ func parseSendmail(args []string) (sendmailCall, error) {
 			}
 		case a[1] == 'f' || a[1] == 'r':
 			s.sender, err = value()
+			s.sender = strings.TrimSuffix(strings.TrimPrefix(s.sender, "<"), ">")
+			s.nobody = s.sender == ""
 		case a[1] == 'F':
 			s.fullName, err = value()
 		case a[1] == 'N':
@@ -130,7 +138,6 @@ func parseSendmail(args []string) (sendmailCall, error) {
 			return s, err
 		}
 	}
-	s.sender = strings.TrimSuffix(strings.TrimPrefix(s.sender, "<"), ">")
 	if !s.smtp && !s.fromHeader && len(s.to) == 0 {
 		return s, errors.New("no recipients: name them, or use -t")
 	}
@@ -150,10 +157,11 @@ func runSendmail(g *Globals, args []string) int {
 	if config.Failed(problems) {
 		return fail(exConfig, "configuration", problems[0])
 	}
+	call.host = mailName(config.Hostname(g.configFile()))
 	path := filepath.Join(dir, submitSocket)
 	conn, err := net.DialTimeout("unix", path, 10*time.Second)
 	if err != nil {
-		fail(exTempFail, "the server does not answer on "+path, err)
+		fail(exTempFail, "the server does not answer on "+path, errors.New(plainCause(err)))
 		fmt.Fprintln(g.Stderr, "  Nothing was taken. Is it running, and may this user open the socket?")
 		return exTempFail
 	}
@@ -163,8 +171,17 @@ func runSendmail(g *Globals, args []string) int {
 	return submit(g, conn, call, fail)
 }
 
-// pipeSMTP joins standard input and output to the server's session (-bs).
+// pipeSMTP joins standard input and output to the server's session (-bs). The
+// greeting goes first: a caller that wrote everything at once is no early talker.
 func pipeSMTP(g *Globals, conn net.Conn) int {
+	first := make([]byte, 4096)
+	n, err := conn.Read(first)
+	if err == nil {
+		_, err = g.Stdout.Write(first[:n])
+	}
+	if err != nil {
+		return exIOErr
+	}
 	go func() {
 		_, _ = io.Copy(conn, g.Stdin)
 		if u, ok := conn.(*net.UnixConn); ok {
@@ -213,9 +230,10 @@ func (s sendmailCall) message(r io.Reader) (smtpclient.Message, error) {
 		return smtpclient.Message{}, err
 	}
 	m := smtpclient.Message{From: s.sender}
-	if m.From == "" {
+	if m.From == "" && !s.nobody {
 		m.From = localUser()
 	}
+	m.From = s.qualify(m.From)
 	head, body := splitMessage(raw)
 	h, err := message.SplitHeader(head)
 	if err != nil {
@@ -232,10 +250,10 @@ func (s sendmailCall) message(r io.Reader) (smtpclient.Message, error) {
 		return m, errors.New("no recipients in To, Cc or Bcc")
 	}
 	if !h.Has("From") {
-		h = h.Prepend(message.NewField("From", withName(s.fullName, m.From)))
+		h = h.Prepend(message.NewField("From", withName(s.fullName, cmp.Or(m.From, s.qualify("MAILER-DAEMON")))))
 	}
 	for _, a := range to {
-		rcpt := mail.Recipient{Address: qualify(strings.Trim(a, "<>"))}
+		rcpt := mail.Recipient{Address: s.qualify(strings.Trim(a, "<>"))}
 		if rcpt.Notify, err = parseNotify(s.notify); err != nil {
 			return m, err
 		}
@@ -358,18 +376,57 @@ func localUser() string {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return qualify(name)
+	return name
 }
 
-func qualify(address string) string {
-	if strings.Contains(address, "@") {
+// mailName completes addresses without a domain: the server's name, so that
+// what cron sends as root has a sender that others can answer; the machine's
+// where the configuration gives none.
+func mailName(configured string) string {
+	if configured != "" {
+		return configured
+	}
+	if host, err := os.Hostname(); err == nil && smtp.ValidDomain(host) {
+		return host
+	}
+	return "localhost"
+}
+
+func (s sendmailCall) qualify(address string) string {
+	if address == "" || strings.Contains(address, "@") {
 		return address
 	}
-	host, err := os.Hostname()
-	if err != nil || !smtp.ValidDomain(host) {
-		host = "localhost"
+	return address + "@" + cmp.Or(s.host, "localhost")
+}
+
+// sendmailArgs splits a command line at the word sendmail: what follows is not
+// for kong, but for -c FILE, --config FILE and --help directly behind it.
+func sendmailArgs(args []string) (flags, own []string, ok bool) {
+	takesValue := func(a string) bool { return a == "-c" || a == "--config" || a == "--color" }
+	i := 0
+	for ; i < len(args) && args[i] != "sendmail"; i++ {
+		if !strings.HasPrefix(args[i], "-") {
+			return nil, nil, false
+		}
+		if takesValue(args[i]) {
+			i++
+		}
 	}
-	return address + "@" + host
+	if i >= len(args) {
+		return nil, nil, false
+	}
+	for i++; i < len(args); i++ {
+		a := args[i]
+		help := a == "--help" || a == "-h" && len(args) == i+1 // -h N is sendmail's hop count
+		if !takesValue(a) && !help && !strings.HasPrefix(a, "--config=") && !strings.HasPrefix(a, "-c") {
+			break
+		}
+		if takesValue(a) {
+			i++
+		}
+	}
+	i = min(i, len(args))
+	return args[:i], args[i:], true
 }
 
 func withName(name, address string) string {

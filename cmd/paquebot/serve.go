@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"paquebot/internal/config"
+	"paquebot/internal/listen"
 	"paquebot/internal/node"
 	"paquebot/internal/spool"
 )
@@ -20,9 +23,9 @@ type ServeCmd struct{}
 // Help is shown below the usage of the command.
 func (ServeCmd) Help() string {
 	return `Examples:
-  paquebot serve                              ports 25, 587, 465 and 2525, configuration in /etc/paquebot/paquebot.toml
+  paquebot serve                    with /etc/paquebot/paquebot.toml
   paquebot serve -c paquebot.toml
-  kill -HUP PID                               reads the configuration again without dropping a session
+  kill -HUP PID                     reads it again, dropping no session
 
 It logs to standard error, is ready when a line says so (and tells systemd),
 and stops on SIGTERM or Ctrl-C within 30 seconds: sessions finish or hear 421.`
@@ -89,7 +92,11 @@ func stopWithin(n *node.Node, most time.Duration, signals <-chan os.Signal) {
 func startFailure(err error) error {
 	var advised interface{ Remedy() string }
 	remedy := ""
+	var bind *listen.BindError
 	switch {
+	case errors.As(err, &bind) && strings.HasPrefix(bind.Address, "/") && errors.Is(err, syscall.EADDRINUSE):
+		return problem("cannot start", errors.New("another server uses data_dir "+filepath.Dir(bind.Address)),
+			"stop that one, or give this one a data_dir of its own")
 	case errors.As(err, &advised):
 		remedy = advised.Remedy()
 	case errors.Is(err, spool.ErrLocked):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"time"
@@ -27,6 +28,7 @@ these; the index is made from it.
 
 Examples:
   paquebot spool check
+  paquebot spool reindex
   paquebot spool export /var/tmp/mail`
 }
 
@@ -43,8 +45,11 @@ func (g *Globals) spoolOptions() (spool.Options, error) {
 		return spool.Options{}, errSpoolInUse
 	}
 	o := spool.Options{Dir: config.SpoolDir(dir)}
-	if _, err := os.Stat(o.Dir); err != nil {
-		return o, unsure("cannot open the spool", err, "Its data_dir is taken from the configuration: -c FILE or PAQUEBOT_CONFIG.")
+	switch _, err := os.Stat(o.Dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return o, unsure("cannot open the spool", errors.New("there is none in "+dir), "Its data_dir is taken from the configuration: -c FILE or PAQUEBOT_CONFIG.")
+	case err != nil:
+		return o, spoolFailure("cannot open the spool", err)
 	}
 	return o, nil
 }
@@ -59,8 +64,10 @@ func spoolFailure(what string, err error) error {
 		return exitCode(130)
 	case errors.Is(err, spool.ErrDamaged):
 		return problem(what, err, "paquebot spool check says what is damaged; paquebot spool export saves what can be read")
+	case errors.Is(err, fs.ErrPermission):
+		return unsure(what, errors.New(plainCause(err)), asServer)
 	}
-	return unsure(what, err, "")
+	return unsure(what, errors.New(plainCause(err)), "")
 }
 
 // progress shows a bar on standard error: on a terminal after 200 ms, else a
@@ -104,6 +111,14 @@ func interruptible() (context.Context, context.CancelFunc) {
 // SpoolCheckCmd checks.
 type SpoolCheckCmd struct{}
 
+// Help is shown below the usage.
+func (SpoolCheckCmd) Help() string {
+	return `Examples:
+  paquebot spool check
+  paquebot spool check -c /etc/paquebot/paquebot.toml
+  paquebot spool check --json`
+}
+
 // Run checks.
 func (SpoolCheckCmd) Run(g *Globals) error {
 	o, err := g.spoolOptions()
@@ -122,8 +137,9 @@ func (SpoolCheckCmd) Run(g *Globals) error {
 	case g.JSON:
 		err = g.printJSON(spoolView(r))
 	case g.Plain:
+		g.record("spool", r.Messages, r.Records, r.Segments, r.Octets, r.Torn)
 		for _, x := range r.Problems {
-			g.record(x.Where, x.What, x.Repair)
+			g.record("problem", x.Where, x.What, x.Repair)
 		}
 	default:
 		p := g.page()
@@ -191,6 +207,14 @@ func spoolPage(p *page, r *spool.Report) {
 // SpoolReindexCmd makes the index anew.
 type SpoolReindexCmd struct{}
 
+// Help is shown below the usage.
+func (SpoolReindexCmd) Help() string {
+	return `Examples:
+  paquebot spool reindex
+  paquebot spool reindex -c /etc/paquebot/paquebot.toml
+  paquebot spool check                    first, to see what is damaged`
+}
+
 // Run makes it.
 func (SpoolReindexCmd) Run(g *Globals) error {
 	o, err := g.spoolOptions()
@@ -207,6 +231,14 @@ func (SpoolReindexCmd) Run(g *Globals) error {
 // SpoolExportCmd exports.
 type SpoolExportCmd struct {
 	Dir string `arg:"" help:"An empty folder, or one to be made."`
+}
+
+// Help is shown below the usage.
+func (SpoolExportCmd) Help() string {
+	return `Examples:
+  paquebot spool export /var/tmp/mail
+  paquebot spool export /var/tmp/mail -c /etc/paquebot/paquebot.toml
+  paquebot spool export /var/tmp/mail --json`
 }
 
 // Run exports. What cannot be read does not keep the rest from being saved.

@@ -66,7 +66,7 @@ func (p *page) event(at string, f fact, t api.Trace, several bool) {
 		p.row(at, "accepted", f.arrival(), "on disk after "+span(seconds(f.Took))+", then: 250 2.0.0 Ok: queued",
 			listed("repaired: ", f.Repaired), listed("noted: ", f.Verdict))
 	case "message.refused":
-		p.row(at, "refused", f.Reply, prefixed("rule: ", f.Rule), f.Cause)
+		p.row(at, "refused", f.Reply, prefixed("rule: ", f.Rule), plainText(f.Cause))
 	case "message.routed":
 		p.row(at, "routed", f.way())
 	case "delivery.tried":
@@ -172,7 +172,7 @@ func (f fact) said() string {
 		s = where + ": " + s
 	}
 	if f.Cause != "" && f.Ours {
-		s += " (" + f.Cause + ")"
+		s += " (" + plainText(f.Cause) + ")"
 	}
 	if f.Ambiguous {
 		s += " (after the final dot: it may have arrived)"

@@ -16,11 +16,27 @@ type TokenCmd struct {
 	Revoke TokenRevokeCmd `cmd:"" help:"Make a token void at once."`
 }
 
+// Help is shown below the usage.
+func (TokenCmd) Help() string {
+	return `Examples:
+  paquebot account token add app-7 --name nightly-report
+  paquebot account token list app-7
+  paquebot account token revoke app-7 nightly-report`
+}
+
 // TokenAddCmd makes one.
 type TokenAddCmd struct {
 	Name  string `arg:"" name:"account" help:"The account."`
 	Token string `name:"name" default:"default" help:"What it is for."`
 	For   string `placeholder:"DURATION" help:"How long it is good, like 90d; without it, until revoked."`
+}
+
+// Help is shown below the usage.
+func (TokenAddCmd) Help() string {
+	return `Examples:
+  paquebot account token add app-7 --name nightly-report
+  paquebot account token add app-7 --name trial --for 30d
+  paquebot account token add app-7 --name nightly-report --json`
 }
 
 // Run makes it.
@@ -48,6 +64,14 @@ func (c *TokenAddCmd) Run(g *Globals) error {
 // TokenListCmd lists them.
 type TokenListCmd struct {
 	Name string `arg:"" name:"account" help:"The account."`
+}
+
+// Help is shown below the usage.
+func (TokenListCmd) Help() string {
+	return `Examples:
+  paquebot account token list app-7
+  paquebot account token list app-7 --plain | cut -f1
+  paquebot account token list app-7 --json`
 }
 
 // Run lists them.
@@ -95,6 +119,14 @@ func orEmptyTokens(list []accounts.Token) []accounts.Token {
 type TokenRevokeCmd struct {
 	Name  string `arg:"" name:"account" help:"The account."`
 	Token string `arg:"" help:"The token's name."`
+}
+
+// Help is shown below the usage.
+func (TokenRevokeCmd) Help() string {
+	return `Examples:
+  paquebot account token revoke app-7 nightly-report
+  paquebot account token list app-7       the names of its tokens
+  paquebot account disable app-7          all of them, and the password`
 }
 
 // Run revokes it.

@@ -24,6 +24,7 @@ for somebody or is not known.
 
 Examples:
   paquebot trace KARQ7M3XZ5V8ABCD
+  paquebot trace KARQ7M3XZ5V8ABCD --dialogue
   paquebot trace KARQ7M3XZ5V8ABCD --json`
 }
 

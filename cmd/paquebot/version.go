@@ -13,6 +13,14 @@ const release = "0.1.0"
 // VersionCmd prints the version.
 type VersionCmd struct{}
 
+// Help is shown below the usage.
+func (VersionCmd) Help() string {
+	return `Examples:
+  paquebot version
+  paquebot --version
+  paquebot version --json`
+}
+
 // Run prints one line, or a document with --json.
 func (VersionCmd) Run(g *Globals) error {
 	v := versionString()
