@@ -265,7 +265,7 @@ func TestReportsAreSentAsAsked(t *testing.T) {
 	}{
 		{name: "failure", mail: " RET=HDRS ENVID=QQ314159", rcpt: " NOTIFY=FAILURE ORCPT=rfc822;Carol+2Bx@example.org", to: bad,
 			action: "failed", words: []string{"Original-Envelope-Id: QQ314159", "Original-Recipient: rfc822;Carol+x@example.org", "text/rfc822-headers"}, not: []string{"Hello."}},
-		{name: "failure with the whole message", mail: " RET=FULL", to: bad, action: "failed", words: []string{"message/rfc822", "Hello."}, not: []string{"Original-Envelope-Id", "Original-Recipient"}},
+		{name: "the whole message", mail: " RET=FULL", to: bad, action: "failed", words: []string{"message/rfc822", "Hello."}, not: []string{"Original-Envelope-Id", "Original-Recipient"}},
 		{name: "never", rcpt: " NOTIFY=NEVER", to: bad},
 		{name: "success only", rcpt: " NOTIFY=SUCCESS", to: bad},
 		{name: "success, relayed to a server without DSN", rcpt: " NOTIFY=SUCCESS", to: good, action: "relayed", words: []string{"Status: 2.", "text/rfc822-headers"}},
