@@ -37,9 +37,9 @@ type DevCmd struct {
 // Help is shown below the usage of the command.
 func (DevCmd) Help() string {
 	return `Examples:
-  paquebot dev                       catch mail; the screen says how to send some
-  paquebot dev --ports random        for test suites that run side by side
-  paquebot dev --data ./mail         keep what is caught
+  paquebot dev                   catch mail; the screen says how to send some
+  paquebot dev --ports random    for test suites that run side by side
+  paquebot dev --data ./mail     keep what is caught
 
 It listens on loopback only, needs no configuration and no root, and fetches
 nothing. Any user and any password are accepted, inside TLS, as in production;
@@ -224,7 +224,11 @@ func (c *DevCmd) screen(g *Globals, p console.Ports, page string) string {
 	// What is to be pasted stands on lines of its own, whole.
 	for i, n := range blocks {
 		s.line("")
-		s.line("(%d) port %d, with %s:", i+1, n.Port, n.Tool)
+		first := ""
+		if n.First() != "" {
+			first = " (once before: " + n.First() + ")"
+		}
+		s.line("(%d) port %d, with %s%s:", i+1, n.Port, n.Tool, first)
 		s.WriteString(n.Text + "\n")
 	}
 	s.line("")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -50,6 +51,40 @@ func TestEveryCommandHasThreeExamples(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The reference is made from the help, so that it cannot say something else.
+func TestCommandReferenceIsCurrent(t *testing.T) {
+	var cli CLI
+	app, err := kong.New(&cli, kong.Name("paquebot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("# The commands\n\nAfter this page you can use any command. It is made from `paquebot help\nCOMMAND`.\n\n" +
+		"Answers go to standard output, all else to standard error. Errors\nsay what went wrong, why, and what to do.\n")
+	common := ""
+	write := func(title string, args ...string) {
+		out, _, _ := runMain(args...)
+		if common == "" { // the flags of all commands, told once
+			_, flags, _ := strings.Cut(out, "Flags:\n")
+			common, _, _ = strings.Cut(flags, "\n\n")
+		} else {
+			out = strings.Replace(out, "\n\nFlags:\n"+common+"\n\n", "\n\nFlags:\n", 1)
+			out = strings.Replace(out, "\n\nFlags:\n"+common+"\n", "\n", 1)
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s\n```\n", title, strings.TrimSpace(out))
+	}
+	write("Flags of every command", "--help")
+	for _, n := range app.Model.Leaves(true) {
+		if n.Type == kong.CommandNode {
+			write("paquebot "+n.Path(), append(strings.Fields(n.Path()), "--help")...)
+		}
+	}
+	for _, topic := range topics {
+		write("paquebot help "+topic.name, "help", topic.name)
+	}
+	golden(t, "../../docs/reference/commands.md", b.String())
 }
 
 func TestHelpIsWhereItIsLookedFor(t *testing.T) {

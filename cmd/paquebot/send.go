@@ -44,8 +44,8 @@ func (SendCmd) Help() string {
 	return `Examples:
   paquebot send --server mail.example.org --user anna --password-file pw \
     --from anna@example.org --to paul@example.net
-  paquebot send --server localhost:1587 --ca ca.pem --user app --password-file - \
-    --from a@example.org --to b@example.org
+  paquebot send --server localhost:1587 --ca ca.pem --user app \
+    --password-file - --from a@example.org --to b@example.org
   paquebot send --server mx1.example.net:25 --dry-run \
     --from anna@example.org --to paul@example.net
 

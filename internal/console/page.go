@@ -368,6 +368,7 @@ func templateFuncs(p Ports) template.FuncMap {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
 		"sentence":  sentence,
+		"untrusted": func(advice string) bool { return strings.Contains(advice, "trust the certificate") },
 		"thousands": thousands,
 		"binary":    func(n int64) string { return strconv.FormatFloat(float64(n)/(1<<30), 'g', 3, 64) + " GiB" },
 		"plural": func(n int, one, many string) string {
@@ -398,16 +399,16 @@ func humanSize(n any) string {
 	case int64:
 		b = float64(n)
 	}
-	for _, unit := range []string{"B", "kB", "MB"} {
-		if b < 1000 {
+	for _, unit := range []string{"B", "KiB", "MiB"} {
+		if b < 1024 {
 			if unit == "B" || b >= 100 {
 				return strconv.FormatFloat(b, 'f', 0, 64) + " " + unit
 			}
 			return strconv.FormatFloat(b, 'f', 1, 64) + " " + unit
 		}
-		b /= 1000
+		b /= 1024
 	}
-	return strconv.FormatFloat(b, 'f', 1, 64) + " GB"
+	return strconv.FormatFloat(b, 'f', 1, 64) + " GiB"
 }
 
 // sentence makes a sentence of what an event says: "client has TLS off".

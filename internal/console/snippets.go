@@ -14,6 +14,14 @@ type Snippet struct {
 	Text string // lines without a final line end
 }
 
+// First is what must have been run once, in the same folder; mostly nothing.
+func (s Snippet) First() string {
+	if s.Tool == "nodemailer" {
+		return "npm install nodemailer"
+	}
+	return ""
+}
+
 // Snippets returns a block to paste for each port, the recommended port first.
 // caURL is where this instance serves its CA: "http://localhost:8025/ca.pem".
 // The page and the terminal show the same ones. They work as they are.

@@ -232,7 +232,8 @@ func explain(err error, port uint16) (text, advice string) {
 	}
 	var alert *net.OpError // crypto/tls wraps the peer's alert in one
 	switch text = smtp.Printable(err.Error()); {
-	case errors.As(err, &alert) && alert.Op == "remote error":
+	case errors.As(err, &alert) && alert.Op == "remote error", strings.Contains(text, "bad record MAC"):
+		// OpenSSL tells what it does not trust in clear, which TLS 1.3 cannot read.
 		return text, "client ended the handshake; it may not trust the certificate"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "no handshake within " + handshakeMax.String(), "client waits for a greeting: " + mode

@@ -76,7 +76,8 @@ func handshakeAdvice(err error) string {
 	switch {
 	case errors.As(err, &head):
 		return "client sent no TLS after STARTTLS: " + smtp.Printable(string(head.RecordHeader[:]))
-	case errors.As(err, &alert) && alert.Op == "remote error":
+	case errors.As(err, &alert) && alert.Op == "remote error", strings.Contains(err.Error(), "bad record MAC"):
+		// OpenSSL tells what it does not trust in clear, which TLS 1.3 cannot read.
 		return "client ended the handshake; it may not trust the certificate"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "client began STARTTLS and fell silent"
