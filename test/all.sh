@@ -33,7 +33,7 @@ if [ "$fast" = "--fast" ]; then
 fi
 
 step "fuzzing, a few seconds for each parser"
-./test/fuzz.sh "${FUZZTIME:-2s}"
+./test/fuzz.sh "${FUZZTIME:-1s}"
 
 step "end to end, with programs we did not write"
 go test -count=1 -timeout 10m -v ./test/e2e/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1
