@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,9 +40,7 @@ const stopMax = 25 * time.Second
 func (ServeCmd) Run(g *Globals) error {
 	load := func() (*config.Config, []config.Problem) { return config.Load(g.configFile()) }
 	c, problems := load()
-	if len(problems) > 0 {
-		fmt.Fprint(g.Stderr, config.Render(problems))
-	}
+	tellProblems(g.Stderr, c, problems)
 	if config.Failed(problems) {
 		return problem(g.configFile()+" has errors", nil, "mend them, then: paquebot config check -c "+g.configFile())
 	}
@@ -69,6 +69,24 @@ func (ServeCmd) Run(g *Globals) error {
 			cancel()
 			stopWithin(n, stopMax, signals)
 			return nil
+		}
+	}
+}
+
+// tellProblems writes them for people, or as the log's lines where the log is
+// read by a machine.
+func tellProblems(w io.Writer, c *config.Config, problems []config.Problem) {
+	if c == nil || c.Log.Format != "json" {
+		fmt.Fprint(w, config.Render(problems))
+		return
+	}
+	for _, p := range problems {
+		line, err := json.Marshal(map[string]any{
+			"time": time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00"), "level": p.Severity, "msg": "config.problem",
+			"file": p.File, "line": p.Line, "key": p.Key, "text": p.Message, "remedy": p.Remedy,
+		})
+		if err == nil {
+			fmt.Fprintf(w, "%s\n", line)
 		}
 	}
 }
