@@ -351,7 +351,12 @@ func (n *Node) closeAll(ctx context.Context) {
 	}
 	if n.stopQueue != nil {
 		n.stopQueue()
-		<-n.queueEnded
+		select {
+		case <-n.queueEnded:
+		case <-ctx.Done(): // somebody is in a hurry
+			n.queue.Hurry()
+			<-n.queueEnded
+		}
 	}
 	if g := n.current.generation.Swap(nil); g != nil {
 		g.retire()

@@ -58,6 +58,9 @@ func (n *Node) reload() (r api.ReloadResult) {
 	if config.Failed(problems) {
 		return r
 	}
+	if catches(c) && n.caught == nil {
+		return failed(errors.New("the first destination \"catch\" needs a restart: its store is opened at start"))
+	}
 	old := n.current.generation.Load()
 	people, err := accountsConfig(c)
 	if err != nil {

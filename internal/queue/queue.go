@@ -153,6 +153,10 @@ func (q *Queue) drain() {
 	<-done
 }
 
+// Hurry ends the attempts that a stop waits for. What they did not settle is
+// tried again after the next start.
+func (q *Queue) Hurry() { q.kill() }
+
 // try is the life of an attempt: open, look who is still due, route, deliver,
 // decide, write down, tell. The order at the end is the durability argument:
 // nobody hears of a change that is not on stable storage (design §5.1).
