@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"paquebot/internal/mail"
+	"paquebot/internal/message"
 	"paquebot/internal/smtp"
 )
 
@@ -28,6 +29,7 @@ type content struct {
 	binary   bool // goes as BINARYMIME, untouched
 	bare     bool // has CR or LF outside CRLF, which DATA mends on the way
 	addCRLF  bool // the last line lacks its end
+	long     bool // has a line longer than message.LineMax, line ends settled
 	buf      *[]byte
 }
 
@@ -75,18 +77,16 @@ func examine(body mail.Body, binary bool) (*content, error) {
 		putBuffer(out)
 		return nil, err
 	}
-	c.addCRLF = !bytes.HasSuffix(*out, []byte("\r\n"))
+	if c.addCRLF = !bytes.HasSuffix(*out, []byte("\r\n")); c.addCRLF {
+		*out = ends.Convert(*out, []byte("\r\n"))
+		*out = ends.Finish(*out)
+	}
 	f := ends.Facts
 	c.size, c.eightBit, c.bare = f.Octets, f.EightBit, f.Bare()
-	if c.addCRLF {
-		c.size += 2
-	}
+	c.long = f.Longest > message.LineMax+2 // its CRLF
 	if !keep {
 		putBuffer(out)
 		return c, nil
-	}
-	if c.addCRLF {
-		*out = append(*out, '\r', '\n')
 	}
 	c.buf, c.small = out, *out
 	return c, nil

@@ -19,12 +19,13 @@ const convertMax = 32 << 20
 // partsDeepMax bounds how deep parts lie within parts.
 const partsDeepMax = 20
 
-// Why a message cannot be made 7-bit (EXT-22).
+// Why a message cannot be converted (EXT-22, SRV-12).
 var (
 	errSigned    = errors.New("it is signed or encrypted")
 	errHuge      = errors.New("it is too large to convert")
 	errRawHeader = errors.New("its header has 8-bit octets")
 	errMalformed = errors.New("its MIME structure is broken")
+	errLong      = errors.New("a line of it cannot be broken")
 )
 
 // ToSevenBit returns a form of a message that holds 7-bit octets only: 8-bit
@@ -33,6 +34,18 @@ var (
 // carries a signature over its parts, for a conversion would break it
 // (EXT-22).
 func ToSevenBit(body mail.Body) (mail.Bytes, error) {
+	return converter{sevenBit: true}.convert(body)
+}
+
+// converter says what a conversion is for.
+type converter struct {
+	sevenBit bool // no octet above 127, nothing binary
+	short    bool // no line longer than message.LineMax (RFC 5321 §4.5.3.1.6, SRV-12)
+}
+
+// convert returns another form of a message with the same meaning. One whose
+// long lines are all the trouble changes in the parts that have them alone.
+func (c converter) convert(body mail.Body) (mail.Bytes, error) {
 	if body.Size() > convertMax {
 		return nil, errHuge
 	}
@@ -45,20 +58,27 @@ func ToSevenBit(body mail.Body) (mail.Bytes, error) {
 	}
 	var out bytes.Buffer
 	out.Grow(len(in) + len(in)/4)
-	if err := convertEntity(&out, in, 0, true); err != nil {
+	if err := c.entity(&out, in, 0, true); err != nil {
 		return nil, err
+	}
+	if c.short && hasLongLine(out.Bytes()) {
+		return nil, errLong
 	}
 	return out.Bytes(), nil
 }
 
-// convertEntity converts a message or a body part, header and all.
-func convertEntity(out *bytes.Buffer, in []byte, depth int, isMessage bool) error {
+// entity converts a message or a body part, header and all.
+func (c converter) entity(out *bytes.Buffer, in []byte, depth int, isMessage bool) error {
+	if !c.sevenBit && !hasLongLine(in) {
+		_, err := out.Write(in) // signed or not: it stays as it is
+		return err
+	}
 	head, body := cutHeader(in)
 	h, err := message.SplitHeader(head)
 	switch {
 	case err != nil || depth > partsDeepMax:
 		return errMalformed
-	case !ascii(head):
+	case c.sevenBit && !ascii(head):
 		return errRawHeader
 	case isSigned(h):
 		return errSigned
@@ -71,66 +91,116 @@ func convertEntity(out *bytes.Buffer, in []byte, depth int, isMessage bool) erro
 	encoding := strings.ToLower(h.Get("Content-Transfer-Encoding"))
 	raw := encoding == "" || encoding == "7bit" || encoding == "8bit" || encoding == "binary"
 	if !raw {
-		if !ascii(body) {
-			return errMalformed // says it is encoded, and is not
-		}
-		_, err := out.Write(in)
-		return err
+		return c.encoded(out, in, h, body, encoding)
+	}
+	label := sameEncoding
+	if c.sevenBit {
+		label = "7bit"
 	}
 	switch {
 	case strings.HasPrefix(kind, "multipart/"):
-		writeHead(out, h, "7bit", false)
-		return convertParts(out, body, params["boundary"], depth)
+		c.head(out, h, label, "")
+		return c.parts(out, body, params["boundary"], depth)
 	case kind == "message/rfc822" || kind == "message/global":
-		writeHead(out, h, "7bit", false)
-		return convertEntity(out, body, depth+1, true)
+		c.head(out, h, label, "")
+		return c.entity(out, body, depth+1, true)
 	}
-	return convertLeaf(out, h, body, kind, encoding, unlabelled)
+	return c.leaf(out, h, body, leafFacts{kind, encoding, label, unlabelled})
 }
 
-func convertLeaf(out *bytes.Buffer, h message.Header, body []byte, kind, encoding string, unlabelled bool) error {
+// encoded passes on what is quoted-printable or base64 already, in shorter
+// lines where that is the trouble: neither means anything by its lines' length.
+func (c converter) encoded(out *bytes.Buffer, in []byte, h message.Header, body []byte, encoding string) error {
 	switch {
-	case ascii(body) && encoding != "binary":
-		writeHead(out, h, "7bit", false)
+	case c.sevenBit && !ascii(body):
+		return errMalformed // says it is encoded, and is not
+	case !c.short:
+		_, err := out.Write(in)
+		return err
+	}
+	c.head(out, h, sameEncoding, "")
+	switch {
+	case !hasLongLine(body):
+		out.Write(body)
+	case encoding == "base64":
+		rewrapBase64(out, body)
+	case encoding == "quoted-printable":
+		breakQuoted(out, body)
+	default:
+		return errLong
+	}
+	return nil
+}
+
+// leafFacts is what is known of a part that has no parts.
+type leafFacts struct {
+	kind, encoding string // as its header has them, in lower case
+	label          string // its Content-Transfer-Encoding if it need not change
+	unlabelled     bool   // a message that says nothing about MIME
+}
+
+func (c converter) leaf(out *bytes.Buffer, h message.Header, body []byte, f leafFacts) error {
+	long := c.short && hasLongLine(body)
+	fits := !c.sevenBit || ascii(body) && f.encoding != "binary"
+	charset := ""
+	if f.unlabelled {
+		charset = "us-ascii"
+		if !ascii(body) {
+			charset = "unknown-8bit" // RFC 1428: nobody said what it is
+		}
+	}
+	switch {
+	case fits && !long:
+		c.head(out, h, f.label, "")
 		out.Write(body)
 		return nil
-	case strings.HasPrefix(kind, "message/"):
-		return errMalformed // RFC 2046 §5.2: no encoding but 7bit, 8bit, binary
-	case strings.HasPrefix(kind, "text/") && encoding != "binary":
-		writeHead(out, h, "quoted-printable", unlabelled)
+	case strings.HasPrefix(f.kind, "message/"): // RFC 2046 §5.2: no encoding but 7bit, 8bit, binary
+		if fits {
+			return errLong
+		}
+		return errMalformed
+	case strings.HasPrefix(f.kind, "text/") && f.encoding != "binary":
+		c.head(out, h, "quoted-printable", charset)
 		w := quotedprintable.NewWriter(out)
 		if _, err := w.Write(body); err != nil {
 			return err
 		}
 		return w.Close()
 	}
-	writeHead(out, h, "base64", unlabelled)
+	c.head(out, h, "base64", charset)
 	writeBase64(out, body)
 	return nil
 }
 
-// writeHead writes a header with another Content-Transfer-Encoding, keeping
-// every other field as it was.
-func writeHead(out *bytes.Buffer, h message.Header, encoding string, unlabelled bool) {
+// sameEncoding keeps the Content-Transfer-Encoding as it is.
+const sameEncoding = ""
+
+// head writes a header with another Content-Transfer-Encoding, keeping every
+// other field as it was, but for folds where a line is too long. A charset
+// labels what had no label.
+func (c converter) head(out *bytes.Buffer, h message.Header, encoding, charset string) {
 	had := false
 	for _, f := range h.Fields {
-		if !strings.EqualFold(f.Name, "Content-Transfer-Encoding") {
+		switch {
+		case encoding != sameEncoding && f.Is("Content-Transfer-Encoding"):
+			had = true
+		case c.short:
+			refold(out, f.Raw)
+		default:
 			out.Write(f.Raw)
-			continue
 		}
-		had = true
 	}
-	if unlabelled { // RFC 1428: 8-bit text of which nobody said what it is
-		out.WriteString("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n")
+	if charset != "" {
+		out.WriteString("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=" + charset + "\r\n")
 	}
-	if had || encoding != "7bit" {
+	if encoding != sameEncoding && (had || encoding != "7bit") {
 		out.WriteString("Content-Transfer-Encoding: " + encoding + "\r\n")
 	}
 	out.WriteString("\r\n")
 }
 
-// convertParts converts what lies between the boundaries of a multipart.
-func convertParts(out *bytes.Buffer, body []byte, boundary string, depth int) error {
+// parts converts what lies between the boundaries of a multipart.
+func (c converter) parts(out *bytes.Buffer, body []byte, boundary string, depth int) error {
 	if boundary == "" {
 		return errMalformed
 	}
@@ -149,7 +219,7 @@ func convertParts(out *bytes.Buffer, body []byte, boundary string, depth int) er
 			part = append(part, line...)
 			continue
 		}
-		if err := endPart(out, part, inside, depth); err != nil {
+		if err := c.endPart(out, part, inside, depth); err != nil {
 			return err
 		}
 		part, inside = part[:0], tail == ""
@@ -159,25 +229,25 @@ func convertParts(out *bytes.Buffer, body []byte, boundary string, depth int) er
 			break
 		}
 	}
-	return endPart(out, part, inside, depth)
+	return c.endPart(out, part, inside, depth)
 }
 
 // endPart writes a part. The line end before a delimiter belongs to the
 // delimiter (RFC 2046 §5.1.1), and must not be encoded.
-func endPart(out *bytes.Buffer, part []byte, inside bool, depth int) error {
+func (c converter) endPart(out *bytes.Buffer, part []byte, inside bool, depth int) error {
 	if !inside { // preamble or epilogue
-		if !ascii(part) {
+		if c.sevenBit && !ascii(part) {
 			return errMalformed
 		}
 		out.Write(part)
 		return nil
 	}
 	if content, ok := bytes.CutSuffix(part, []byte("\r\n")); ok && len(content) > 0 {
-		err := convertEntity(out, content, depth+1, false)
+		err := c.entity(out, content, depth+1, false)
 		out.WriteString("\r\n")
 		return err
 	}
-	return convertEntity(out, part, depth+1, false)
+	return c.entity(out, part, depth+1, false)
 }
 
 // cutHeader splits an entity at its first empty line.

@@ -91,15 +91,28 @@ func deep(n int) string {
 	return "MIME-Version: 1.0\r\n" + strings.Repeat("Content-Type: message/rfc822\r\n\r\n", n) + "\r\n\xe4\r\n"
 }
 
-// Whatever comes, what leaves is 7-bit, or nothing.
+// Whatever comes, what leaves is 7-bit or in short lines, as asked for, or
+// nothing.
 func FuzzToSevenBit(f *testing.F) {
 	f.Add([]byte(multipart8))
 	f.Add([]byte("Subject: x\r\n\r\n\xe4\r\n"))
 	f.Add([]byte(deep(3)))
+	f.Add([]byte("Subject: " + wide(1200) + "\r\n\r\n" + wide(1200) + "\xe4\r\n"))
+	f.Add([]byte("MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + strings.Repeat("=C3", 400) + "\r\n"))
+	f.Add([]byte("MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat("QUJD", 300) + "\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := ToSevenBit(mail.Bytes(b))
 		if err == nil && !ascii(got) {
 			t.Errorf("%q became %q", b, got)
+		}
+		for _, to := range []converter{{short: true}, {short: true, sevenBit: true}} {
+			got, err := to.convert(mail.Bytes(b))
+			if err == nil && (hasLongLine(got) || to.sevenBit && !ascii(got)) {
+				t.Errorf("%+v: %q became %q", to, b, got)
+			}
+			if err == nil && !to.sevenBit && !hasLongLine(b) && !bytes.Equal(got, b) {
+				t.Errorf("%q has no long line and became %q", b, got)
+			}
 		}
 	})
 }

@@ -110,7 +110,8 @@ func (t *transaction) path(address string) (string, bool) {
 }
 
 // form settles how the content goes: as it is, or converted for a peer that
-// cannot take all octets (EXT-2, EXT-5, EXT-22).
+// cannot take all octets (EXT-2, EXT-5, EXT-22), or where DATA cannot carry its
+// lines (SRV-12).
 func (t *transaction) form() *Answer {
 	c := t.c
 	chunking := c.ext.Has("CHUNKING") && !c.opt.NoChunking
@@ -121,12 +122,18 @@ func (t *transaction) form() *Answer {
 		return ours(Local, mail.StageMail, smtp.LocalError.Because(err))
 	}
 	t.content = got
-	if !mayBinary && (binary || got.eightBit && !c.ext.Has("8BITMIME")) {
-		if a := t.convert(); a != nil {
+	sevenBit := !mayBinary && (binary || got.eightBit && !c.ext.Has("8BITMIME"))
+	if sevenBit {
+		if a := t.convert(converter{sevenBit: true}); a != nil {
 			return a
 		}
 	}
 	t.chunk = chunking && (!t.content.bare || t.content.small != nil || t.content.binary)
+	if !t.chunk && t.content.long {
+		if a := t.convert(converter{sevenBit: sevenBit, short: true}); a != nil {
+			return a
+		}
+	}
 	switch {
 	case t.content.binary:
 		t.params.Body = string(mail.BodyBinary)
@@ -136,12 +143,15 @@ func (t *transaction) form() *Answer {
 	return nil
 }
 
-// convert replaces the content by a 7-bit form of it (EXT-2). What goes then
-// is in memory, a copy.
-func (t *transaction) convert() *Answer {
+// convert replaces the content by a form that the peer can take (EXT-2,
+// SRV-12). What goes then is in memory, a copy.
+func (t *transaction) convert(to converter) *Answer {
 	t.content.release()
-	body, err := ToSevenBit(t.m.Body)
-	if err != nil {
+	body, err := to.convert(t.m.Body)
+	switch {
+	case err != nil && to.short:
+		return ours(Unfit, mail.StageMail, unfit(6, 0, "Lines longer than 998 octets cannot go to this host").Because(err))
+	case err != nil:
 		return ours(Unfit, mail.StageMail, unfit(6, 3, "Host takes 7-bit content only, and this cannot be converted").Because(err))
 	}
 	if t.content, err = examine(body, false); err != nil {

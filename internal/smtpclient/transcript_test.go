@@ -31,6 +31,7 @@ var update = flag.Bool("update", false, "rewrite the => lines of the transcripts
 //	to: b@there.example [notify=..] (one line each; default one)
 //	params: utf8 8bit binary envid=.. ret=.. requiretls by=..
 //	body: "Subject: x\r\n\r\nhi\r\n"
+//	wide: 1000 "Subject: x\r\n\r\n"  that, and a line of so many octets
 //	again:                          send the message a second time on the session
 //	=> b@there.example: said dot 250 2.0.0 queued
 func TestTranscripts(t *testing.T) {
@@ -117,6 +118,13 @@ func readScene(t *testing.T, text string) *scene {
 			var n int
 			fmt.Sscan(value, &n)
 			s.msg.Body = mail.Bytes("\r\n" + strings.Repeat("0123456789\r\n", n))
+		case "wide":
+			var head string
+			var n int
+			if _, err := fmt.Sscanf(value, "%d %q", &n, &head); err != nil {
+				t.Fatal(line, err)
+			}
+			s.msg.Body = mail.Bytes(head + strings.Repeat("word ", n/5) + "\r\n")
 		case "again":
 			s.times++
 		default:
