@@ -29,6 +29,7 @@ func (s *Server) trace(ctx context.Context, r request) (Trace, error) {
 		e, err := s.needs.Spool.Envelope(ctx, id)
 		if err == nil {
 			v := View(e)
+			s.comesNext(ctx, &v)
 			t.Envelope = &v
 		} else if !errors.Is(err, mail.ErrNotFound) {
 			return t, err
@@ -41,6 +42,31 @@ func (s *Server) trace(ctx context.Context, r request) (Trace, error) {
 		return t, fault(http.StatusNotFound, "the history remembers as long as [history] retention says; is the ID whole?", "message %s is not known here", id)
 	}
 	return t, nil
+}
+
+// comesNext adds what the queue alone knows of a live message: that a recipient
+// waits for its site, which is not written on the message, until when, and why
+// (P7).
+func (s *Server) comesNext(ctx context.Context, v *Envelope) {
+	if s.needs.Queue == nil {
+		return
+	}
+	for now, err := range s.needs.Queue.List(ctx, Filter{ID: v.ID}, mail.ID{}) {
+		if err != nil {
+			return
+		}
+		for _, n := range now.Recipients {
+			i := slices.IndexFunc(v.Recipients, func(r Recipient) bool { return r.Address == n.Address })
+			if i < 0 || n.State != "waiting" && n.State != "held" {
+				continue
+			}
+			r := &v.Recipients[i]
+			r.State, r.Site, r.Due = n.State, n.Site, n.Due
+			if n.Why != "" {
+				r.Why = n.Why
+			}
+		}
+	}
 }
 
 func events(entries []observe.Entry) []Event {
