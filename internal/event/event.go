@@ -189,6 +189,14 @@ type ReportSent struct {
 	Dropped string // "null sender", "NOTIFY=NEVER", ...
 }
 
+// ReportFailed: a report that is owed could not be made or stored. It is tried
+// again; this is said once per message.
+type ReportFailed struct {
+	ID    mail.ID // of the message reported on
+	To    string
+	Error string
+}
+
 // MessageFinished: every recipient is final and everybody was told.
 type MessageFinished struct {
 	ID          mail.ID
@@ -343,6 +351,7 @@ func (MessageRouted) Name() string       { return "message.routed" }
 func (DeliveryTried) Name() string       { return "delivery.tried" }
 func (RecipientSettled) Name() string    { return "recipient.settled" }
 func (ReportSent) Name() string          { return "report.sent" }
+func (ReportFailed) Name() string        { return "report.failed" }
 func (MessageFinished) Name() string     { return "message.finished" }
 func (OperatorActed) Name() string       { return "queue.acted" }
 func (SiteBackedOff) Name() string       { return "site.backed_off" }
@@ -379,6 +388,7 @@ func (MessageRouted) Level() Level     { return Debug }
 func (DeliveryTried) Level() Level     { return Debug }
 func (RecipientSettled) Level() Level  { return Info }
 func (ReportSent) Level() Level        { return Info }
+func (ReportFailed) Level() Level      { return Warn }
 func (MessageFinished) Level() Level   { return Debug }
 func (OperatorActed) Level() Level     { return Info }
 func (SiteBackedOff) Level() Level     { return Warn }
@@ -420,6 +430,7 @@ func (e MessageRouted) Message() mail.ID    { return e.ID }
 func (e DeliveryTried) Message() mail.ID    { return e.ID }
 func (e RecipientSettled) Message() mail.ID { return e.ID }
 func (e ReportSent) Message() mail.ID       { return e.ID }
+func (e ReportFailed) Message() mail.ID     { return e.ID }
 func (e MessageFinished) Message() mail.ID  { return e.ID }
 func (e OperatorActed) Message() mail.ID    { return e.ID }
 func (e MessageCaught) Message() mail.ID    { return e.ID }

@@ -25,3 +25,7 @@ type Entry struct {
 
 // ErrNotFound says that a message is not, or no longer, in the spool.
 var ErrNotFound = errors.New("no such message")
+
+// ErrDamaged says that a record of the spool is not what was written: reading
+// it again does not help.
+var ErrDamaged = errors.New("spool: damaged")

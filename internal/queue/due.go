@@ -5,12 +5,17 @@ import (
 	"errors"
 	"time"
 
+	"paquebot/internal/event"
 	"paquebot/internal/mail"
 )
 
 // unreadable handles a message that could not be opened: it is over, or the
-// spool is in trouble and it is looked at again later.
+// spool is in trouble and it is looked at again later. One that is damaged lives
+// on until it expires, for the disk may come to its senses; somebody should know.
 func (q *Queue) unreadable(p *parcel, err error) {
+	if errors.Is(err, mail.ErrDamaged) && q.firstTrouble(p.id) {
+		q.needs.Events.Emit(event.SpoolTroubled{Operation: "read " + p.id.String(), Error: err.Error()})
+	}
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()

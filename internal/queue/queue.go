@@ -36,6 +36,7 @@ type Queue struct {
 	visits   turns[mail.ID]
 	visiting map[mail.ID]bool // in visits
 	ending   map[mail.ID]bool // being finished; true: look once more
+	troubles map[mail.ID]bool // whose trouble was told; bounded by troublesMax
 	calendar calendar
 	wake     chan struct{} // the calendar has an earlier alarm
 	rules    rules
@@ -61,7 +62,7 @@ func New(c Config, n Needs) *Queue {
 	q := &Queue{
 		config: c.withDefaults(), needs: n,
 		sites: map[string]*site{}, lines: map[lineKey]*line{}, hints: map[string]string{},
-		known: map[entry]slot{}, visiting: map[mail.ID]bool{}, ending: map[mail.ID]bool{},
+		known: map[entry]slot{}, visiting: map[mail.ID]bool{}, ending: map[mail.ID]bool{}, troubles: map[mail.ID]bool{},
 		wake: make(chan struct{}, 1), holds: make(chan struct{}, 1), ruling: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	q.hard, q.kill = context.WithCancel(context.Background())

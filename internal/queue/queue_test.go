@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"paquebot/internal/event"
 	"paquebot/internal/mail"
 	"paquebot/internal/queue"
 	"paquebot/internal/shaping"
@@ -563,4 +564,46 @@ func TestDebtsAreSettled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// damaged has the records of messages, but the bodies of all but reports cannot
+// be read.
+type damaged struct{ spool.Spool }
+
+func (d damaged) Open(ctx context.Context, id mail.ID) (*mail.Envelope, mail.Body, error) {
+	env, body, err := d.Spool.Open(ctx, id)
+	if err != nil || env.From == "" {
+		return env, body, err
+	}
+	body.Close()
+	return nil, nil, fmt.Errorf("segment 1: %w", spool.ErrDamaged)
+}
+
+// alarms counts what an operator hears of a damaged message.
+type alarms struct{ read, report atomic.Int32 }
+
+func (a *alarms) Emit(e event.Event) {
+	switch e.(type) {
+	case event.SpoolTroubled:
+		a.read.Add(1)
+	case event.ReportFailed:
+		a.report.Add(1)
+	}
+}
+
+// P1: whose message cannot be read any more is told so, without it; the operator
+// hears of it once.
+func TestADamagedMessageIsBounced(t *testing.T) {
+	var heard alarms
+	world(t, sim.Options{Spool: damaged{spool.NewMemory()}, Events: &heard}, func(t *testing.T, w *sim.World) {
+		w.Site("good.example", sim.Good())
+		id := w.Submit(me, "bob@good.example")
+		time.Sleep(5*day + time.Hour)
+		if f := w.Fate(id, "bob@good.example"); f.Bounces != 1 || f.Deliveries != 0 {
+			t.Errorf("%+v", f)
+		}
+		if heard.read.Load() != 1 || heard.report.Load() != 0 {
+			t.Errorf("told %d times", heard.read.Load())
+		}
+	})
 }

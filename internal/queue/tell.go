@@ -127,6 +127,9 @@ func (q *Queue) report(ctx context.Context, env *mail.Envelope, vs []verdict) {
 	}
 	id, err := q.send(ctx, env, owed)
 	if err != nil {
+		if q.firstTrouble(env.ID) {
+			q.needs.Events.Emit(event.ReportFailed{ID: env.ID, To: env.From, Error: err.Error()})
+		}
 		q.mu.Lock()
 		q.alarm(alarm{at: time.Now().Add(time.Minute), id: env.ID})
 		q.mu.Unlock()
@@ -188,7 +191,7 @@ func (q *Queue) send(ctx context.Context, env *mail.Envelope, owed []verdict) (m
 		n.Recipients = append(n.Recipients, r)
 	}
 	_, body, err := q.needs.Spool.Open(ctx, env.ID)
-	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+	if err != nil && !lost(err) {
 		return id, err
 	}
 	if err == nil {
@@ -196,10 +199,39 @@ func (q *Queue) send(ctx context.Context, env *mail.Envelope, owed []verdict) (m
 		n.Original = body
 	}
 	head, content, utf8, err := report.DSN(n)
+	if err != nil && n.Original != nil && lost(err) {
+		n.Original = nil
+		head, content, utf8, err = report.DSN(n)
+	}
 	if err != nil {
 		return id, err
 	}
 	return id, q.needs.Intake.Put(ctx, q.reportEnvelope(id, env, now, utf8, head, content), head, content)
+}
+
+// lost says that the original is not to be had any more: the sender is told
+// without it rather than never.
+func lost(err error) bool {
+	return errors.Is(err, mail.ErrNotFound) || errors.Is(err, mail.ErrDamaged)
+}
+
+// troublesMax bounds the memory of which messages' trouble was told, 16 octets
+// each; it is forgotten as a whole, and then told once more.
+const troublesMax = 10_000
+
+// firstTrouble reports whether trouble with a message is news: what is tried
+// every minute is not to be told every minute.
+func (q *Queue) firstTrouble(id mail.ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.troubles[id] {
+		return false
+	}
+	if len(q.troubles) >= troublesMax {
+		clear(q.troubles)
+	}
+	q.troubles[id] = true
+	return true
 }
 
 // reportEnvelope is the report's: from <> (DSN-1), to the sender, as safe as

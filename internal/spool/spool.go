@@ -115,7 +115,7 @@ var (
 	ErrClosed = errors.New("spool: closed")
 	// ErrDamaged: a record is not what was written. What is known of where is in
 	// the text.
-	ErrDamaged = errors.New("spool: damaged")
+	ErrDamaged = mail.ErrDamaged
 	// ErrLocked: another process, most likely the server, uses the spool.
 	ErrLocked = errors.New("spool: in use by another process")
 )
