@@ -52,9 +52,33 @@ func (s *Session) auth(ctx context.Context, arg []byte) smtp.Reply {
 	if err != nil {
 		return s.authFailed(mech, x, err)
 	}
+	if err := s.enter(x.Account()); err != nil {
+		return smtp.AsReply(err)
+	}
 	s.origin.Account, s.origin.Method = x.Account(), mech
 	s.srv.needs.Events.Emit(event.AuthSucceeded{Origin: s.origin, TookSeconds: time.Since(began).Seconds()})
 	return authOK
+}
+
+// enter takes a place among the account's sessions (ABU-1), which the end of
+// the session gives back. Where nobody keeps accounts, nobody counts.
+func (s *Session) enter(account string) error {
+	s.leave()
+	if account == "" || s.srv.needs.Accounts == nil {
+		return nil
+	}
+	leave, err := s.srv.needs.Accounts.Enter(account)
+	if err == nil {
+		s.leaveAccount = leave
+	}
+	return err
+}
+
+func (s *Session) leave() {
+	if s.leaveAccount != nil {
+		s.leaveAccount()
+		s.leaveAccount = nil
+	}
 }
 
 func (s *Session) authSession() AuthSession {

@@ -63,6 +63,9 @@ type Accounts interface {
 	// Begin starts an exchange; mech is in upper case. The error is a
 	// smtp.Reply: 504 for a mechanism unknown or not offered.
 	Begin(mech string, s AuthSession) (Exchange, error)
+	// Enter counts a session as account's until leave is called. The error is a
+	// smtp.Reply, 421 for an account that has too many at once (ABU-1).
+	Enter(account string) (leave func(), err error)
 }
 
 // AuthSession is what a mechanism may know of the connection.

@@ -148,6 +148,7 @@ func (s *Session) end() {
 	if p := recover(); p != nil { // our fault must not end other people's sessions
 		s.why, fault = "fault", faultOf(p)
 	}
+	s.leave()
 	s.tx.reset()
 	s.in.drop()
 	s.in.shrink()

@@ -67,6 +67,7 @@ func (s *Session) forget() {
 	s.hello = false
 	s.origin.Helo, s.origin.ESMTP = "", false
 	s.origin.Account, s.origin.Method = "", ""
+	s.leave()
 }
 
 // handshakeAdvice says what a failed handshake tells about the client.

@@ -34,6 +34,9 @@ func (s *Session) xclient(ctx context.Context, arg []byte) smtp.Reply {
 	account, method, helo, esmtp := o.Account, o.Method, o.Helo, o.ESMTP
 	s.origin = o
 	s.forget() // EHLO is needed again; what XCLIENT said stays
+	if err := s.enter(account); err != nil {
+		return smtp.AsReply(err)
+	}
 	s.origin.Account, s.origin.Method, s.origin.Helo, s.origin.ESMTP = account, method, helo, esmtp
 	if err := s.srv.needs.Policy.Connect(ctx, s.origin); err != nil {
 		s.unwelcome = true
