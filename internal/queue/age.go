@@ -229,7 +229,11 @@ func (q *Queue) look(env *mail.Envelope, r mail.Recipient, now time.Time) (Rulin
 	case r.State != mail.Waiting:
 		return Ruling{}, false
 	}
-	s := q.sites[q.nameOf(r)]
+	name := q.nameOf(r)
+	if q.siteHeld(name) {
+		return Ruling{}, false // like what is held one by one: its next try looks at its age
+	}
+	s := q.sites[name]
 	if r.Last.Result == mail.Untried {
 		r.Last = neverTried(s, now)
 	}

@@ -142,6 +142,32 @@ func TestABounceRuleActsOnWhatComes(t *testing.T) {
 	})
 }
 
+// A hold has no expiry, whether it is a message's or its site's.
+func TestMailOfAHeldSiteDoesNotExpire(t *testing.T) {
+	world(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		w.Site("dead.example", sim.DeadFor(time.Hour, sim.Good()))
+		tried := w.Submit(me, "bob@dead.example")
+		time.Sleep(10 * time.Second)
+		site := queue.Filter{Site: "dead.example"}
+		act(t, w, queue.Action{Verb: queue.Hold, Filter: site, Always: true})
+		fresh := w.Submit(me, "carol@dead.example")
+		time.Sleep(7 * day)
+		for _, f := range []sim.Fate{w.Fate(tried, "bob@dead.example"), w.Fate(fresh, "carol@dead.example")} {
+			if f.Bounces+f.Deliveries+f.Delays != 0 {
+				t.Errorf("while held: %+v", f)
+			}
+		}
+		act(t, w, queue.Action{Verb: queue.Release, Filter: site})
+		time.Sleep(day)
+		if f := w.Fate(tried, "bob@dead.example"); f.Bounces+f.Deliveries != 1 {
+			t.Errorf("tried before, then released: %+v", f)
+		}
+		if f := w.Fate(fresh, "carol@dead.example"); f.Bounces+f.Deliveries != 1 {
+			t.Errorf("never tried, then released: %+v", f)
+		}
+	})
+}
+
 func TestHeldOneByOne(t *testing.T) {
 	world(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		w.Site("dead.example", sim.DeadFor(time.Hour, sim.Good()))
