@@ -138,6 +138,7 @@ func (c *DevCmd) config(dir string) *config.Config {
 		cfg.Routes = []config.Route{{Via: string(mail.Catch)}}
 	}
 	cfg.Limits.ConnectionsPerIP = 2000
+	cfg.Limits.ConnectionsPerAccount = -1 // unlimited
 	cfg.Limits.ConnectionRate = config.Rate{}
 	cfg.Limits.HandshakeRate = config.Rate{}
 	cfg.Metrics.Address, cfg.Console.Address = "", ""

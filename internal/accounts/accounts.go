@@ -54,6 +54,10 @@ type Config struct {
 	// session slows failures down as well, but forgets when it ends.
 	Tarpit time.Duration
 
+	// Sessions is how many sessions an account may have at once (ABU-1). 0: 20,
+	// negative: unlimited.
+	Sessions int
+
 	Limits Limits // of accounts that have none of their own, field by field
 
 	OAuth       *OAuth       // OAUTHBEARER and XOAUTH2; nil: not offered
@@ -76,6 +80,7 @@ func (c Config) withDefaults() Config {
 	def(&c.FailuresPair, 20)
 	def(&c.FailuresAddress, 100)
 	def(&c.FailuresUser, 200)
+	def(&c.Sessions, sessionsDefault)
 	wait(&c.Wait, 5*time.Second)
 	wait(&c.Remember, 5*time.Minute)
 	if c.Cost == (Cost{}) {
@@ -107,6 +112,7 @@ type Accounts struct {
 	backoff  *backoff
 	gate     *gate
 	usage    *usage
+	sessions sessions
 	fakeKey  []byte // for the fake salts of unknown users: kept in the table
 }
 

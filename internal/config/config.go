@@ -137,6 +137,7 @@ type Queue struct {
 // Limits bound what peers and accounts may ask of us (standards §22).
 type Limits struct {
 	ConnectionsPerIP       int  `toml:"connections_per_ip"`
+	ConnectionsPerAccount  int  `toml:"connections_per_account"`
 	ConnectionRate         Rate `toml:"connection_rate"`
 	HandshakeRate          Rate `toml:"handshake_rate"`
 	MessagesPerSessionMX   int  `toml:"messages_per_session_mx"`

@@ -169,6 +169,7 @@ var keys = []Key{
 	{Path: "limits", Doc: "What clients and accounts may ask of the server at most. Each limit that refuses counts in the metric paquebot_refused_total under its name.",
 		Example: "recipients = 500"},
 	{Path: "limits.connections_per_ip", Default: `20`, Example: `50`, Doc: "Connections at one time from one address (IPv6: from one /64)."},
+	{Path: "limits.connections_per_account", Default: `20`, Example: `50`, Doc: "Connections at one time that are logged in as one account."},
 	{Path: "limits.connection_rate", Default: `"60/min"`, Example: `"600/min"`, Doc: "New connections from one address. Trusted networks are exempt."},
 	{Path: "limits.handshake_rate", Default: `"120/min"`, Example: `"120/min"`, Doc: "TLS handshakes from one address."},
 	{Path: "limits.messages_per_session_mx", Default: `100`, Example: `100`, Doc: "Messages in one session on an mx listener, announced as LIMITS MAILMAX."},

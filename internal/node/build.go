@@ -121,6 +121,7 @@ func sessionConfig(c *config.Config, l config.Listener, t *tls.Config) smtpserve
 func accountsConfig(c *config.Config) (accounts.Config, error) {
 	a := accounts.Config{
 		FailuresPair: c.Limits.AuthFailuresPerHour,
+		Sessions:     c.Limits.ConnectionsPerAccount,
 		Limits: accounts.Limits{
 			MessagesPerHour: c.Limits.AccountMessagesPerHour,
 			MessagesPerDay:  c.Limits.AccountMessagesPerDay,
