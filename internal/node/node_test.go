@@ -387,3 +387,21 @@ func dialogueHolds(lines []event.Line, text string) bool {
 	}
 	return false
 }
+
+// Every series that is served stands on the reference page.
+func TestServedMetricsAreDocumented(t *testing.T) {
+	s := start(t)
+	page, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := s.metrics.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if name := f.GetName(); strings.HasPrefix(name, "paquebot_") && !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("%s is served and not documented", name)
+		}
+	}
+}
