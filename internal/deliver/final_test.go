@@ -166,7 +166,8 @@ func TestWebhook(t *testing.T) {
 	}
 	for code, want := range map[int]mail.Result{
 		200: mail.Accepted, 202: mail.Accepted, 204: mail.Accepted,
-		400: mail.Refused, 404: mail.Refused, 410: mail.Refused, 413: mail.Refused, 422: mail.Refused,
+		400: mail.Refused, 413: mail.Refused, 422: mail.Refused,
+		401: mail.Deferred, 403: mail.Deferred, 404: mail.Deferred, 410: mail.Deferred, // slips of configuration
 		408: mail.Deferred, 425: mail.Deferred, 429: mail.Deferred, 500: mail.Deferred, 502: mail.Deferred, 503: mail.Deferred,
 		301: mail.Deferred, 307: mail.Deferred, // never followed
 	} {

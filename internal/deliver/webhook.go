@@ -128,14 +128,18 @@ func signature(secret []byte, at int64, a mail.Attempt) (string, error) {
 }
 
 // judgeWeb reads an application's verdict: 2xx took it; 4xx will never take it,
-// but for 408, 425 and 429; all else is trouble that may pass. A redirect is a
-// mistake in the configuration, and waits for the operator.
+// but for 408, 425 and 429; all else is trouble that may pass. A redirect, a
+// secret refused or an address where nobody is at home is most likely a slip of
+// configuration or of a deployment, and waits for the operator.
 func judgeWeb(code int, text string) mail.Outcome {
 	o := mail.Outcome{Stage: mail.StageDot, Result: mail.Deferred, Reach: mail.ThisSite}
 	said := fmt.Sprintf("HTTP %d %s", code, text)
 	switch {
 	case code/100 == 2:
 		o.Result, o.Reach, o.Reply = mail.Accepted, mail.ThisRecipient, smtp.OK.WithText("%s", said)
+	case misplaced(code):
+		o.Reply = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{Class: 4, Subject: 3, Detail: 5},
+			Text: "Check the address and credentials of the application: " + said}
 	case code/100 == 4 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests:
 		o.Result, o.Reach = mail.Refused, mail.ThisMessage
 		o.Reply = smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{Class: 5}, Text: said}
@@ -143,4 +147,13 @@ func judgeWeb(code int, text string) mail.Outcome {
 		o.Reply = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{Class: 4, Subject: 3}, Text: said}
 	}
 	return o
+}
+
+// misplaced: the answer is about where and as whom we asked, not about the message.
+func misplaced(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
 }
