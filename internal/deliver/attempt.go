@@ -87,8 +87,7 @@ func (t *attempt) finish(ctx context.Context) []mail.Outcome {
 	for _, i := range t.pending {
 		o := &t.out[i]
 		switch {
-		case ctx.Err() != nil && context.Cause(ctx) != errDeadline && !o.Ambiguous:
-			// Told to stop: that says nothing of the hosts.
+		case toldToStop(ctx) && !o.Ambiguous: // that says nothing of the hosts
 			*o = mail.Outcome{Result: mail.Untried, Reply: smtp.NoHost.WithText("Attempt broken off").Because(context.Cause(ctx)), Ours: true, Stage: o.Stage}
 		case o.Reply.Code == 0 && t.tried > 0: // its turn did not come
 			*o = mail.Outcome{Result: mail.Untried, Reply: smtp.NoHost.WithText("Attempt ended before this recipient's turn"), Ours: true, Stage: mail.StageRcpt}
@@ -99,6 +98,11 @@ func (t *attempt) finish(ctx context.Context) []mail.Outcome {
 		}
 	}
 	return t.out
+}
+
+// toldToStop reports that we end the attempt, not its time.
+func toldToStop(ctx context.Context) bool {
+	return ctx.Err() != nil && context.Cause(ctx) != errDeadline
 }
 
 // addrs returns what to connect to. A hop without addresses is looked up; no
@@ -236,7 +240,7 @@ func (t *attempt) transactions(ctx context.Context, p place, s *session, how man
 	for {
 		batch := t.batch(s.client.Extensions().Limits())
 		answers := s.client.Send(ctx, t.message(batch))
-		next, again := t.settle(p, answers, batch, how, s.client.TLS(), reused)
+		next, again := t.settle(p, answers, batch, how, s.client.TLS(), reused, toldToStop(ctx))
 		switch {
 		case len(t.pending) == 0 || next != stop || !again:
 			return next
@@ -284,17 +288,25 @@ func (t *attempt) message(batch []int) smtpclient.Message {
 
 // settle judges the answers of one transaction. Those it leaves pending may be
 // tried elsewhere, or again over this session: because they were not said yet,
-// or were too many for this transaction while others went through.
-func (t *attempt) settle(p place, answers []smtpclient.Answer, batch []int, how manner, tls *mail.TLS, reused bool) (next step, again bool) {
+// or were too many for this transaction while others went through. If we were
+// told to stop, what broke off stays pending, for finish: the host is not to
+// blame.
+func (t *attempt) settle(p place, answers []smtpclient.Answer, batch []int, how manner, tls *mail.TLS, reused, told bool) (next step, again bool) {
 	taken := slices.ContainsFunc(answers, smtpclient.Answer.Good)
 	settled := make([]bool, len(t.out))
 	var rest *mail.Outcome // what holds for those not said as well
+	broken := false
 	for n, i := range batch {
 		a := answers[n]
-		t.learn(p.addr, a)
+		cut := told && a.Kind == smtpclient.Lost && !a.Ambiguous
+		if !cut {
+			t.learn(p.addr, a)
+		}
 		v := judge(a, t.situation(p, how, reused, a))
 		t.out[i] = t.outcome(p, a, v, tls)
 		switch {
+		case cut:
+			broken = true
 		case v.step != stop:
 			next = v.step
 		case tooMany(a) && taken:
@@ -319,6 +331,9 @@ func (t *attempt) settle(p place, answers []smtpclient.Answer, batch []int, how 
 		}
 	}
 	t.pending = left
+	if broken {
+		return stop, false
+	}
 	return next, again && rest == nil
 }
 

@@ -62,14 +62,22 @@ func oneMX(addrs ...string) mail.Route {
 // An attempt ends with its deadline or its context, whatever the peer does;
 // being told to stop teaches nothing of the peer.
 func TestAttemptEndsWhenTold(t *testing.T) {
-	silent := "S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<a@here.example>\nX: hang"
+	silent := "S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<a@here.example>\n"
+	atRcpt := silent + "S: 250 ok\nC: RCPT TO:<b@there.example>\nX: hang"
+	atData := silent + "S: 250 ok\nC: RCPT TO:<b@there.example>\nS: 250 ok\nC: DATA\nX: hang"
+	silent += "X: hang"
 	for _, c := range []struct {
 		name   string
+		script string
 		cancel bool
 		want   mail.Result
-	}{{"deadline", false, mail.Deferred}, {"shutdown", true, mail.Untried}} {
+	}{
+		{"deadline", silent, false, mail.Deferred}, {"shutdown", silent, true, mail.Untried},
+		{"deadline at RCPT", atRcpt, false, mail.Deferred}, {"shutdown at RCPT", atRcpt, true, mail.Untried},
+		{"deadline at DATA", atData, false, mail.Deferred}, {"shutdown at DATA", atData, true, mail.Untried},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			network, stop := host(t, silent, nil)
+			network, stop := host(t, c.script, nil)
 			d := deliver.New(deliver.Config{Hostname: "here.example"}, deliver.Needs{Dial: dialer(network)})
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
