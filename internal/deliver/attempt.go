@@ -37,12 +37,13 @@ type attempt struct {
 	out     []mail.Outcome
 	pending []int // indexes in out that nobody has answered for
 	refused bool  // every host so far said 5xx before MAIL
+	closed  bool  // and the 5xx was 521
 	tried   int   // addresses
 }
 
 // bySMTP tries the hops in order until each recipient has an answer.
 func (d *Deliverer) bySMTP(ctx context.Context, a mail.Attempt) []mail.Outcome {
-	t := &attempt{d: d, a: a, start: time.Now(), out: make([]mail.Outcome, len(a.Recipients)), refused: true}
+	t := &attempt{d: d, a: a, start: time.Now(), out: make([]mail.Outcome, len(a.Recipients)), refused: true, closed: true}
 	if len(a.Route.Sources) > 0 {
 		t.source = a.Route.Sources[0]
 	}
@@ -354,6 +355,7 @@ func tooMany(a smtpclient.Answer) bool {
 // judgeAll judges an answer that is about all who are pending.
 func (t *attempt) judgeAll(p place, a smtpclient.Answer, how manner) step {
 	t.refused = t.refused && a.Kind == smtpclient.Said && a.Reply.Permanent()
+	t.closed = t.closed && t.refused && a.Reply.Code == 521
 	v := judge(a, t.situation(p, how, false, a))
 	t.note(t.outcome(p, a, v, nil))
 	return v.step
@@ -369,6 +371,7 @@ func (t *attempt) situation(p place, how manner, reused bool, a smtpclient.Answe
 		lmtp:      t.a.Route.Transport == mail.LMTP,
 		more:      p.more,
 		unanimous: t.refused,
+		closed:    t.closed && t.refused,
 		number:    t.a.Number,
 	}
 }

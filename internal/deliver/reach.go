@@ -32,6 +32,7 @@ type situation struct {
 	lmtp      bool
 	more      bool   // another address or host is left
 	unanimous bool   // each host so far refused us with 5xx before MAIL (CLI-21)
+	closed    bool   // and each said 521: it takes no mail at all (RFC 7504)
 	number    uint32 // of the attempt, 1 first
 }
 
@@ -96,7 +97,7 @@ func (v *verdict) unwelcome(r smtp.Reply, s situation) {
 		return
 	}
 	switch {
-	case r.Code == 521: // RFC 7504: takes no mail, and all of them say so
+	case r.Code == 521 && s.closed: // MX-17: all of them say so
 		v.result = mail.Refused
 		v.reply.Enhanced = smtp.Enhanced{Class: 5, Subject: 3, Detail: 2}
 	case s.number > 1:
