@@ -607,3 +607,48 @@ func TestADamagedMessageIsBounced(t *testing.T) {
 		}
 	})
 }
+
+// closedTo refuses new messages from one time on, for a while.
+type closedTo struct {
+	spool.Spool
+	from, until time.Time
+}
+
+func (c *closedTo) NewDraft() spool.Draft {
+	return closedDraft{c.Spool.NewDraft(), c}
+}
+
+type closedDraft struct {
+	spool.Draft
+	c *closedTo
+}
+
+func (d closedDraft) Commit(ctx context.Context, env *mail.Envelope, head []byte) error {
+	if now := time.Now(); now.After(d.c.from) && now.Before(d.c.until) {
+		return spool.ErrFull
+	}
+	return d.Draft.Commit(ctx, env, head)
+}
+
+// word of a delay that cannot be handed in is sent later, and once.
+func TestADelayIsToldLater(t *testing.T) {
+	var heard alarms
+	synctest.Test(t, func(t *testing.T) {
+		c := &closedTo{spool.NewMemory(), time.Now().Add(time.Minute), time.Now().Add(6 * time.Hour)}
+		w := sim.NewWorld(t, 1, sim.Options{Spool: c, Events: &heard, Queue: queue.Config{Terms: queue.Terms{NotifyDelay: 4 * time.Hour}}})
+		w.Site("dead.example", sim.DeadFor(day, sim.Good()))
+		w.Start()
+		sent := time.Now()
+		id := w.Submit(me, "bob@dead.example", "carol@dead.example")
+		time.Sleep(2 * day)
+		w.Stop()
+		for _, to := range []string{"bob@dead.example", "carol@dead.example"} {
+			if f := w.Fate(id, to); f.Delays != 1 || f.Deliveries != 1 || !about(f.Told.Sub(sent), 6*time.Hour, 2*time.Minute) {
+				t.Errorf("%+v, told after %v", f, f.Told.Sub(sent))
+			}
+		}
+		if heard.report.Load() != 1 {
+			t.Errorf("said %d times", heard.report.Load())
+		}
+	})
+}

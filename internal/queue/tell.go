@@ -39,7 +39,7 @@ func (q *Queue) conclude(ctx context.Context, env *mail.Envelope, vs []verdict) 
 	if err := q.insist(ctx, write); err != nil {
 		return // we are being stopped, and nobody was told: the spool knows what to do again
 	}
-	q.settleLines(env, vs)
+	q.settleLines(env, vs, false)
 	for _, v := range vs {
 		q.announce(env, v)
 	}
@@ -48,7 +48,7 @@ func (q *Queue) conclude(ctx context.Context, env *mail.Envelope, vs []verdict) 
 		q.needs.Events.Emit(finished(env))
 		return
 	}
-	q.unleaseTold(env, vs)
+	q.settleLines(env, vs, true)
 	q.finish(ctx, env)
 }
 
@@ -70,15 +70,17 @@ func (q *Queue) insist(ctx context.Context, write func(context.Context) error) e
 }
 
 // settleLines ends the leases and notes where waiting recipients wait now. Those
-// whose end is still to be told stay leased, lest another tell it too.
-func (q *Queue) settleLines(env *mail.Envelope, vs []verdict) {
+// of whom something is still to be told stay leased until it was, lest another
+// tell it too.
+func (q *Queue) settleLines(env *mail.Envelope, vs []verdict, told bool) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, v := range vs {
-		if !v.Standing.State.Final() || v.Standing.Reported {
-			q.unlease(env.ID, v.recipient)
+		if v.owes() != told {
+			continue
 		}
+		q.unlease(env.ID, v.recipient)
 		switch s := v.Standing; {
 		case s.State == mail.Waiting:
 			q.note(lineKey{s.Site, env.Tenant(), env.Params.Priority}, s.Due, now)
@@ -88,14 +90,9 @@ func (q *Queue) settleLines(env *mail.Envelope, vs []verdict) {
 	}
 }
 
-func (q *Queue) unleaseTold(env *mail.Envelope, vs []verdict) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, v := range vs {
-		if v.Standing.State.Final() && !v.Standing.Reported {
-			q.unlease(env.ID, v.recipient)
-		}
-	}
+// owes reports that the sender is to be told of a verdict.
+func (v verdict) owes() bool {
+	return v.Tell == TellDelayed || v.Standing.State.Final() && !v.Standing.Reported
 }
 
 func (q *Queue) announce(env *mail.Envelope, v verdict) {
@@ -130,6 +127,7 @@ func (q *Queue) report(ctx context.Context, env *mail.Envelope, vs []verdict) {
 		if q.firstTrouble(env.ID) {
 			q.needs.Events.Emit(event.ReportFailed{ID: env.ID, To: env.From, Error: err.Error()})
 		}
+		q.unnotice(ctx, env, owed)
 		q.mu.Lock()
 		q.alarm(alarm{at: time.Now().Add(time.Minute), id: env.ID})
 		q.mu.Unlock()
@@ -150,6 +148,23 @@ func (q *Queue) report(ctx context.Context, env *mail.Envelope, vs []verdict) {
 	if len(updates) > 0 {
 		write := func(ctx context.Context) error { return q.needs.Spool.Record(ctx, updates) }
 		_ = q.insist(ctx, write) // stopped: the report is sent once more after the restart
+	}
+}
+
+// unnotice takes back that a delay was told, when it was not: it is told at the
+// next look. Noted before, it is not told twice after a crash between.
+func (q *Queue) unnotice(ctx context.Context, env *mail.Envelope, owed []verdict) {
+	var updates []mail.Update
+	for _, v := range owed {
+		if v.Tell != TellDelayed {
+			continue
+		}
+		r := &env.Recipients[v.recipient]
+		r.Noticed = false
+		updates = append(updates, mail.Update{Message: env.ID, Recipient: v.recipient, Standing: r.Standing})
+	}
+	if len(updates) > 0 {
+		_ = q.insist(ctx, func(ctx context.Context) error { return q.needs.Spool.Record(ctx, updates) }) // stopped: not told of a delay
 	}
 }
 
