@@ -108,11 +108,35 @@ func byName(addr string) error {
 
 // book is Accounts with one user, ann@here.example, password "secret", and
 // users with a fate.
-type book struct{}
+type book struct {
+	full bool // nobody may enter
 
-func (book) Mechanisms(state *tls.ConnectionState) []string { return []string{"PLAIN", "LOGIN"} }
+	mu   sync.Mutex
+	open map[string]int // sessions
+}
 
-func (book) Begin(mech string, s AuthSession) (Exchange, error) {
+func (b *book) Enter(account string) (func(), error) {
+	if b.full {
+		return nil, smtp.Reply{Code: 421, Enhanced: smtp.Enhanced{Class: 4, Subject: 7}, Text: "Too many connections", Close: true}.
+			Because(ruled{rule: "connections:account"})
+	}
+	b.count(account, 1)
+	return func() { b.count(account, -1) }, nil
+}
+
+func (b *book) count(account string, by int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open == nil {
+		b.open = map[string]int{}
+	}
+	b.open[account] += by
+	return b.open[account]
+}
+
+func (*book) Mechanisms(state *tls.ConnectionState) []string { return []string{"PLAIN", "LOGIN"} }
+
+func (*book) Begin(mech string, s AuthSession) (Exchange, error) {
 	switch mech {
 	case "PLAIN", "LOGIN", "FINAL":
 		return &exchange{mech: mech}, nil

@@ -28,7 +28,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	if change != nil {
 		change(&p.cfg)
 	}
-	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: book{}, Store: p.shelf, IDs: newIDs(t), Events: p.seen})
+	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: &p.book, Store: p.shelf, IDs: newIDs(t), Events: p.seen})
 	client, server := wire(net.TCPAddrFromAddrPort(p.origin.Client), net.TCPAddrFromAddrPort(p.origin.Local))
 	s := &stage{play: p, over: make(chan struct{})}
 	go func() {

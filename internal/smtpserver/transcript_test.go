@@ -72,6 +72,7 @@ type play struct {
 	cfg    Config
 	policy *plainPolicy
 	shelf  *shelf
+	book   book
 	seen   *record
 	events int // already looked at
 	origin mail.Origin
@@ -141,6 +142,8 @@ func (p *play) set(line string) {
 		p.cfg.XClient = []netip.Prefix{netip.MustParsePrefix(value)}
 	case "connect":
 		p.policy.connect = parseReply(value)
+	case "crowded":
+		p.book.full = true
 	case "patient":
 		p.patient = true
 	case "slow":
@@ -214,7 +217,7 @@ func mustDuration(s string) time.Duration {
 // start connects. On submissions TLS comes first, as package listen does it.
 func (p *play) start() {
 	client, server := wire(net.TCPAddrFromAddrPort(p.origin.Client), net.TCPAddrFromAddrPort(p.origin.Local))
-	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: book{}, Store: p.shelf, IDs: newIDs(p.t), Events: p.seen})
+	p.server = New(p.cfg, Needs{Policy: p.policy, Accounts: &p.book, Store: p.shelf, IDs: newIDs(p.t), Events: p.seen})
 	go p.serve(server)
 	p.raw = client
 	p.conn = p.raw
