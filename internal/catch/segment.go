@@ -24,7 +24,8 @@ import (
 //	crc32c of all the above:4
 //
 // A record cut short at the end of the last segment is what a crash leaves; it
-// is cut off when the store is opened.
+// is cut off when the store is opened. One damaged otherwise is stepped over, as
+// long as its head says where the next begins.
 type segment struct {
 	number uint64
 	path   string
@@ -102,10 +103,13 @@ func writeRecord(w io.Writer, kind byte, meta []byte, body io.Reader, bodySize i
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-var errTorn = errors.New("record cut short or damaged")
+var (
+	errTorn    = errors.New("record cut short, or its head is damaged")
+	errDamaged = errors.New("record damaged")
+)
 
-// scanSegment calls found for each whole record. It returns how far the file is
-// sound.
+// scanSegment calls found for each sound record. It returns where the last of
+// them ends; errTorn or errDamaged if there is more.
 func scanSegment(path string, found func(kind byte, at place, meta []byte)) (sound int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -116,19 +120,24 @@ func scanSegment(path string, found func(kind byte, at place, meta []byte)) (sou
 }
 
 func scan(r *bufio.Reader, found func(kind byte, at place, meta []byte)) (sound int64, err error) {
+	var here int64
 	for {
 		kind, at, meta, err := scanRecord(r)
+		at.offset = here
 		switch {
+		case err == io.EOF && here > sound:
+			return sound, errDamaged
 		case err == io.EOF:
 			return sound, nil
-		case err == errTorn:
-			return sound, errTorn
+		case err == errDamaged:
+			here += at.total()
+			continue
 		case err != nil:
 			return sound, err
 		}
-		at.offset = sound
 		found(kind, at, meta)
-		sound += at.total()
+		here += at.total()
+		sound = here
 	}
 }
 
@@ -156,7 +165,7 @@ func scanRecord(r *bufio.Reader) (kind byte, at place, meta []byte, err error) {
 		return 0, at, nil, tornOr(err)
 	}
 	if err := checkSum(r, sum); err != nil {
-		return 0, at, nil, err
+		return 0, at, nil, err // errDamaged: at says how long it is
 	}
 	return head[3], at, meta, nil
 }
@@ -167,7 +176,7 @@ func checkSum(r io.Reader, sum hash.Hash32) error {
 		return tornOr(err)
 	}
 	if binary.BigEndian.Uint32(tail[:]) != sum.Sum32() {
-		return errTorn
+		return errDamaged
 	}
 	return nil
 }

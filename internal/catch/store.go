@@ -91,7 +91,7 @@ func (s *Store) load() error {
 	var floor uint64             // all before it went for want of room
 	talks := map[mail.ID]place{}
 	var entries []*entry
-	for _, seg := range list {
+	for n, seg := range list {
 		s.segments[seg.number] = seg
 		size, err := scanSegment(seg.path, func(kind byte, at place, meta []byte) {
 			at.segment = seg.number
@@ -117,14 +117,18 @@ func (s *Store) load() error {
 				}
 			}
 		})
-		if err != nil && err != errTorn {
+		if err == nil {
+			seg.size = size
+			continue
+		}
+		if err != errTorn && err != errDamaged {
 			return err
 		}
-		seg.size = size
-		if err == errTorn {
-			if err := os.Truncate(seg.path, size); err != nil {
-				return err
-			}
+		// Only what was written last can be cut short; elsewhere it is the disk's
+		// doing, and nothing is cut.
+		last := n == len(list)-1
+		if err := seg.settle(size, last); err != nil {
+			return err
 		}
 	}
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Seq < entries[j].Seq })
@@ -138,6 +142,19 @@ func (s *Store) load() error {
 		s.keep(e)
 	}
 	return nil
+}
+
+// settle ends a segment of which only the first sound octets can be read.
+func (seg *segment) settle(sound int64, cut bool) error {
+	seg.size = sound
+	if cut {
+		return os.Truncate(seg.path, sound)
+	}
+	info, err := os.Stat(seg.path)
+	if err == nil {
+		seg.size = info.Size()
+	}
+	return err
 }
 
 // keep puts an entry into the lists; the newest record of an ID counts, for a

@@ -249,6 +249,57 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
+// A disk that rots costs the record it touched, not those after it.
+func TestDamagedRecord(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		last bool
+		at   func(b []byte) int // the octet that changes
+		want string
+		size bool // the file keeps its size
+	}{
+		{"body, last segment", true, second, "3 1", true},
+		{"body, older segment", false, second, "4 3 1", true},
+		{"body of the last record, older segment", false, func(b []byte) int { return len(b) - 10 }, "4 2 1", true},
+		{"head, older segment", false, func(b []byte) int { return bytes.Index(b[1:], []byte("PCRM")) + 1 }, "4 1", true},
+		{"head, last segment", true, func(b []byte) int { return bytes.Index(b[1:], []byte("PCRM")) + 1 }, "1", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, catch.Config{Dir: dir})
+			for n := range 3 {
+				put(t, s, n+1, "app")
+			}
+			s.Close()
+			name := glob(dir)[0]
+			if !row.last {
+				s := open(t, catch.Config{Dir: dir})
+				put(t, s, 4, "app")
+				s.Close()
+			}
+			b, _ := os.ReadFile(name)
+			b[row.at(b)] ^= 1
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, catch.Config{Dir: dir})
+			defer s.Close()
+			if got := subjects(s.List(catch.Query{}, 0, 10).Messages); got != row.want {
+				t.Errorf("%q, want %q", got, row.want)
+			}
+			if content(t, s, 1) != string(raw(1)) {
+				t.Error("the first changed")
+			}
+			if now, err := os.ReadFile(name); err != nil || (len(now) == len(b)) != row.size {
+				t.Errorf("%d octets of %d, %v", len(now), len(b), err)
+			}
+		})
+	}
+}
+
+// second is an octet of the second message.
+func second(b []byte) int { return bytes.Index(b, raw(2)) + 5 }
+
 func glob(dir string) []string {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.catch"))
 	return names
