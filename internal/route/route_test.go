@@ -380,6 +380,7 @@ func TestVerifyAsksTheNextHop(t *testing.T) {
 		{"S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<b@ours.example>\nS: 550 5.1.1 no such user\nC: QUIT\nS: 221 bye", "550 5.1.1 no such user"},
 		{"S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<b@ours.example>\nS: 552 5.2.2 full\nC: QUIT\nS: 221 bye", "450 4.4.1"},
 		{"S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<>\nS: 550 5.7.1 no null sender\nC: QUIT\nS: 221 bye", "450 4.4.1"},
+		{"S: 220 x\nC: EHLO here.example\nS: 250 x\nC: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<b@ours.example>\nS: 250 ok\nC: QUIT\nX: hang", "<nil>"}, // nobody waits for it
 		{"S: 554 no\nC: QUIT\nS: 221 bye", "450 4.4.1"},
 		{"X: hang", "450 4.4.1"},
 		{"", "450 4.4.1"},
@@ -402,7 +403,11 @@ func TestVerifyAsksTheNextHop(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the second answer is remembered
+				asked := time.Now()
 				got := r.Verify(t.Context(), "b@ours.example")
+				if row.script != "X: hang" && time.Since(asked) > 0 {
+					t.Errorf("%q\nanswered after %v", row.script, time.Since(asked))
+				}
 				if !strings.HasPrefix(fmt.Sprint(got), row.want) {
 					t.Errorf("%q\ngot %v, want %s", row.script, got, row.want)
 				}

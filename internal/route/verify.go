@@ -27,8 +27,11 @@ const (
 	// checkedMax bounds the addresses remembered, about 200 octets each.
 	checkedMax = 50_000
 
-	// checksMax bounds the questions under way at one time.
+	// checksMax bounds the questions under way at one time, goodbyes included.
 	checksMax = 20
+
+	// quitTime bounds the goodbye to a next hop, which nobody waits for.
+	quitTime = 10 * time.Second
 )
 
 // cannotTell is what a client hears when the next hop could not be asked
@@ -54,25 +57,34 @@ func (r *Router) Verify(ctx context.Context, recipient string) error {
 	defer cancel()
 	select {
 	case r.checked.slots <- struct{}{}:
-		defer func() { <-r.checked.slots }()
 	case <-ctx.Done():
 		return cannotTell(ctx.Err())
 	}
-	err := r.askHop(ctx, target, recipient)
+	err := r.askHop(ctx, target, recipient, func() { <-r.checked.slots })
 	r.checked.put(recipient, err, time.Now())
 	return err
 }
 
-func (r *Router) askHop(ctx context.Context, target mail.Route, recipient string) error {
+// askHop calls done when the next hop is left, which may be after the answer:
+// the client does not wait for our goodbye.
+func (r *Router) askHop(ctx context.Context, target mail.Route, recipient string, done func()) error {
 	conn, err := r.connect(ctx, target.Hops[0])
 	if err != nil {
+		done()
 		return cannotTell(err)
 	}
-	c, err := smtpclient.Open(ctx, conn, smtpclient.Options{Ehlo: r.conf.Hostname, LMTP: target.Transport == mail.LMTP, Security: target.Security})
+	c, err := smtpclient.Open(ctx, conn, smtpclient.Options{Ehlo: r.conf.Hostname, LMTP: target.Transport == mail.LMTP, Security: target.Security,
+		Timeouts: smtpclient.Timeouts{Quit: quitTime}})
 	if err != nil {
+		done()
 		return cannotTell(err)
 	}
-	defer c.Quit()
+	defer func() {
+		go func() {
+			defer done()
+			c.Quit()
+		}()
+	}()
 	a := c.Check(ctx, "", recipient)
 	switch {
 	case a.Good():
