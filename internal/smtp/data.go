@@ -205,32 +205,44 @@ type LineEnds struct {
 // Convert appends src to dst under the policy. A CR at its end is held back
 // until the next piece or Finish. dst may grow by up to twice len(src), plus 2.
 func (l *LineEnds) Convert(dst, src []byte) []byte {
-	for len(src) > 0 {
+	// Where the next CR and the next LF are is kept until they are passed, so
+	// that content full of one and without the other costs no more than any.
+	cr, lf := -1, -1
+	for at := 0; at < len(src); {
 		if l.cr {
 			l.cr = false
-			if src[0] == '\n' {
-				dst, src = l.endLine(dst), src[1:]
+			if src[at] == '\n' {
+				dst, at = l.endLine(dst), at+1
 				continue
 			}
 			dst = l.bare(dst, '\r')
 		}
-		n := bytes.IndexByte(src, '\r')
-		whole := src
-		if n >= 0 {
-			whole = src[:n]
+		if cr < at {
+			cr = nextByte(src, at, '\r')
 		}
-		if lf := bytes.IndexByte(whole, '\n'); lf >= 0 {
-			dst = l.bare(l.pass(dst, whole[:lf]), '\n')
-			src = src[lf+1:]
-			continue
+		if lf < at {
+			lf = nextByte(src, at, '\n')
 		}
-		dst = l.pass(dst, whole)
-		src = src[len(whole):]
-		if n >= 0 {
-			l.cr, src = true, src[1:]
+		end := min(cr, lf)
+		dst = l.pass(dst, src[at:end])
+		switch {
+		case end == len(src):
+		case end == lf:
+			dst = l.bare(dst, '\n')
+		default:
+			l.cr = true
 		}
+		at = end + 1
 	}
 	return dst
+}
+
+// nextByte is where c next stands at or after from, len(b) if nowhere.
+func nextByte(b []byte, from int, c byte) int {
+	if i := bytes.IndexByte(b[from:], c); i >= 0 {
+		return from + i
+	}
+	return len(b)
 }
 
 // Finish appends what was held back at the end of the content.

@@ -204,3 +204,15 @@ func BenchmarkDotDecoder(b *testing.B) {
 		}
 	}
 }
+
+// A message of bare line ends costs time in proportion to its size: the octets
+// looked at are counted by how long the work takes to grow.
+func BenchmarkLineEndsOfBareLF(b *testing.B) {
+	src := bytes.Repeat([]byte("\n"), 64<<10)
+	b.SetBytes(int64(len(src)))
+	var dst []byte
+	for b.Loop() {
+		l := LineEnds{Policy: BareNormalise}
+		dst = l.Convert(dst[:0], src)
+	}
+}
