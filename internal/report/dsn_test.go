@@ -179,7 +179,7 @@ func structure(t *testing.T, report []byte, n Notice) {
 	}
 }
 
-// lines: CRLF only, none too long (DSN-8, RFC 5322 §2.1.1).
+// lines: CRLF only, none too long (DSN-8, TRAP-19, RFC 5322 §2.1.1).
 func lines(t *testing.T, report []byte) {
 	t.Helper()
 	for l := range bytes.SplitSeq(report, []byte("\r\n")) {
@@ -236,7 +236,7 @@ func readHeader(b []byte) (textproto.Header, error) {
 	return e.Header.Header, nil
 }
 
-// TestStatus is the table of DSN-5 and DSN-9.
+// TestStatus is the table of DSN-5 and DSN-9 (TRAP-19: nothing is guessed from text).
 func TestStatus(t *testing.T) {
 	plain := func(result house.Result, code int, stage house.Stage, ours bool, e smtp.Enhanced) house.Outcome {
 		return house.Outcome{Result: result, Stage: stage, Ours: ours, Reply: smtp.Reply{Code: code, Enhanced: e}}
@@ -353,4 +353,29 @@ func FuzzDSN(f *testing.F) {
 		lines(t, append(head, body...))
 		_ = content
 	})
+}
+
+// TRAP-19, DSN-2: only the null reverse path forbids a report; what a message
+// says of itself does not. And no two reports share a Message-ID.
+func TestContentForbidsNoReport(t *testing.T) {
+	n := notice(t, recipient(Failed, "bob@there.example", noUser))
+	n.Original = house.Bytes("Subject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\n" +
+		"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b--\r\n")
+	first, _, _, err := DSN(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ID = id(t, "1Q3REP0RT0000002")
+	second, _, _, err := DSN(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	field := func(head []byte) string {
+		_, rest, _ := strings.Cut(string(head), "Message-ID: ")
+		value, _, _ := strings.Cut(rest, "\r\n")
+		return value
+	}
+	if field(first) == "" || field(first) == field(second) {
+		t.Errorf("Message-ID %q and %q", field(first), field(second))
+	}
 }
