@@ -21,9 +21,9 @@ var layers = []struct {
 	ordered bool // packages may import those left of them
 }{
 	{"words", []string{"smtp", "mail", "message", "event"}, true},
-	{"standards", []string{"dns", "spf", "dkim", "dmarc", "tlspolicy", "smtpclient", "report"}, true},
-	{"rooms", []string{"listen", "smtpserver", "policy", "accounts", "spool", "queue", "shaping", "route", "deliver", "store", "catch", "cluster"}, false},
-	{"windows", []string{"config", "observe", "doctor", "api", "console"}, true},
+	{"standards", []string{"provider", "dns", "spf", "dkim", "dmarc", "tlspolicy", "oauth", "smtpclient", "probe", "report", "critique"}, true},
+	{"rooms", []string{"listen", "smtpserver", "policy", "accounts", "spool", "queue", "shaping", "route", "deliver", "store", "catch", "mishap", "pop3", "cluster"}, false},
+	{"windows", []string{"config", "observe", "doctor", "api", "compat", "console"}, true},
 	{"node", []string{"node"}, false},
 	{"cmd", []string{"cmd/paquebot"}, false},
 }
