@@ -2,6 +2,7 @@ package catch
 
 import (
 	"context"
+	"errors"
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
@@ -164,33 +165,40 @@ func (s *Store) Wait(ctx context.Context, q Query, after uint64, count int) ([]M
 			return nil, err
 		}
 		found := s.find(q, after, count)
-		if len(found) >= count {
-			w.Close()
-			return found, nil
-		}
-		err = waitChange(ctx, w)
+		found, err = s.waitMore(ctx, w, q, found, after, count)
 		w.Close()
-		if err != nil {
+		if err != errBehind {
 			return found, err
 		}
 	}
 }
 
-// waitChange returns at the next message, or when the watch is behind.
-func waitChange(ctx context.Context, w *Watch) error {
-	for {
+// errBehind means that a watch was too slow, and one has to look anew.
+var errBehind = errors.New("the watch is behind")
+
+// waitMore adds what comes and matches until there are count messages. Many
+// wait at once, each for its own: what comes is looked at by itself, not
+// together with all that is here.
+func (s *Store) waitMore(ctx context.Context, w *Watch, q Query, found []Message, last uint64, count int) ([]Message, error) {
+	if len(found) > 0 {
+		last = found[len(found)-1].Seq
+	}
+	for len(found) < count {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return found, ctx.Err()
 		case c, open := <-w.C:
-			if !open && w.store.isClosed() {
-				return ErrClosed
-			}
-			if !open || c.Kind == Caught {
-				return nil
+			switch {
+			case !open && w.store.isClosed():
+				return found, ErrClosed
+			case !open:
+				return found, errBehind
+			case c.Kind == Caught && c.Seq > last && s.Match(q, &c.Message):
+				found = append(found, c.Message)
 			}
 		}
 	}
+	return found, nil
 }
 
 func (s *Store) isClosed() bool {

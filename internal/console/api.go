@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -155,9 +156,21 @@ func cut(s string, max int) string {
 	return s
 }
 
-// after reads ?after=, a message's ID or a number of the order of catching.
-func (c *console) after(r *http.Request) uint64 {
-	text := r.URL.Query().Get("after")
+// after reads ?after=, a message's ID or a number of the order of catching, and
+// ?since=, a time.
+func (c *console) after(r *http.Request) (uint64, error) {
+	v := r.URL.Query()
+	var since time.Time
+	if text := v.Get("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return 0, errors.New("since: write a time as 2006-01-02T15:04:05.000Z")
+		}
+	}
+	return c.place(v.Get("after"), since), nil
+}
+
+func (c *console) afterText(text string) uint64 {
 	if id, err := mail.ParseID(text); err == nil {
 		return c.needs.Store.SeqOf(id)
 	}
@@ -168,7 +181,11 @@ func (c *console) after(r *http.Request) uint64 {
 func (c *console) apiList(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
 	before, _ := strconv.ParseUint(v.Get("before"), 10, 64)
-	after := c.after(r)
+	after, err := c.after(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	p := c.needs.Store.List(query(r), before, number(v.Get("limit"), 50, apiPageMax))
 	out := struct {
 		Total    int       `json:"total"`

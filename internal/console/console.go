@@ -82,6 +82,8 @@ func (c *console) routes() http.Handler {
 		"GET /api/dev/mailboxes":               c.apiMailboxes,
 		"GET /api/dev/events":                  c.apiEvents,
 		"GET /api/dev/wait":                    c.apiWait,
+		"POST /api/dev/assert":                 c.apiAssert,
+		"GET /view/latest":                     c.viewLatest,
 	} {
 		mux.HandleFunc(pattern, handle)
 	}

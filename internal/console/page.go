@@ -442,3 +442,14 @@ func clock(t time.Time) string {
 	}
 	return t.Format("2 Jan 15:04")
 }
+
+// viewLatest sends a browser, or a person with a failing test, to the newest
+// message; ?mailbox= and ?q= narrow it.
+func (c *console) viewLatest(w http.ResponseWriter, r *http.Request) {
+	m, err := c.needs.Store.Latest(query(r))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	http.Redirect(w, r, "/m/"+m.ID.String(), http.StatusFound)
+}

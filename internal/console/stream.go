@@ -142,6 +142,9 @@ func (s *stream) write(text string) error {
 // (without it: any), or when ?timeout= is over: 200 with the messages in full,
 // 204 with nothing; with ?explain=1 instead of 204 it is 408 and a list of what
 // did arrive, which is what a failing test wants to print.
+//
+// With ?none=1 it is the other way round: 204 when the time passed and nothing
+// matched, 409 with the messages that should not have come.
 func (c *console) apiWait(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
 	timeout, err := waitTime(v.Get("timeout"))
@@ -150,18 +153,38 @@ func (c *console) apiWait(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	count := max(1, number(v.Get("count"), 1, waitCount))
-	after := c.after(r)
+	after, err := c.after(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout + slow)) // refused by those that have none
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	found, err := c.needs.Store.Wait(ctx, query(r), after, count)
+	if v.Get("none") != "" {
+		c.answerNone(w, r, found, err)
+		return
+	}
 	switch {
 	case err == nil:
-		c.answerWait(w, r, found)
+		c.answerFound(w, r, http.StatusOK, found)
 	case errors.Is(err, context.DeadlineExceeded) && v.Get("explain") == "":
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, context.DeadlineExceeded):
 		c.explainWait(w, r, after, len(found), count)
+	case errors.Is(err, context.Canceled):
+	default:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+func (c *console) answerNone(w http.ResponseWriter, r *http.Request, found []catch.Message, err error) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && len(found) == 0:
+		w.WriteHeader(http.StatusNoContent)
+	case err == nil || errors.Is(err, context.DeadlineExceeded):
+		c.answerFound(w, r, http.StatusConflict, found)
 	case errors.Is(err, context.Canceled):
 	default:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -182,7 +205,7 @@ func waitTime(text string) (time.Duration, error) {
 	return min(d, waitMax), nil
 }
 
-func (c *console) answerWait(w http.ResponseWriter, r *http.Request, found []catch.Message) {
+func (c *console) answerFound(w http.ResponseWriter, r *http.Request, status int, found []catch.Message) {
 	out := []Detail{}
 	for _, m := range found {
 		whole, err := c.needs.Store.Get(m.ID)
@@ -195,7 +218,7 @@ func (c *console) answerWait(w http.ResponseWriter, r *http.Request, found []cat
 		}
 		out = append(out, d)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"messages": out})
+	writeJSON(w, status, map[string]any{"messages": out})
 }
 
 // explainWait tells what came instead.
