@@ -255,6 +255,10 @@ func appendOutcome(b []byte, o *Outcome) []byte {
 	b = appendTime(b, o.At)
 	b = binary.AppendVarint(b, int64(o.Took))
 	b = appendTLS(b, o.TLS)
+	if o.RemoteID != "" || o.Hint != "" {
+		b = appendString(b, o.RemoteID)
+		b = appendString(b, o.Hint)
+	}
 	return closeLength(b, mark)
 }
 
@@ -487,6 +491,7 @@ func (d *decoder) outcome(o *Outcome) {
 	if flags&8 != 0 {
 		o.TLS = in.tls()
 	}
+	o.RemoteID, o.Hint = in.string(), in.string()
 	d.join(&in)
 }
 

@@ -27,7 +27,7 @@ func fullEnvelope() *Envelope {
 		Recipients: []Recipient{
 			{Address: "b@example.net", Original: "rfc822;b@example.org", Notify: NotifyFailure | NotifyDelay, Alias: "list@example.com",
 				Standing: Standing{State: Held, Due: at.Add(2 * time.Hour), Tries: 7, Site: "google", Noticed: true, Reported: true,
-					Last: Outcome{Result: Deferred, Reply: smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{Class: 4, Subject: 7, Detail: 500}, Text: "later\nplease", Close: true, Cause: errors.New("why")},
+					Last: Outcome{Result: Deferred, RemoteID: "x@mail.example", Hint: "wait an hour", Reply: smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{Class: 4, Subject: 7, Detail: 500}, Text: "later\nplease", Close: true, Cause: errors.New("why")},
 						Ours: true, Host: "mx1.example.net", Addr: netip.MustParseAddrPort("198.51.100.7:25"), Source: netip.MustParseAddr("2001:db8::25"),
 						Stage: StageRcpt, Reach: ThisSite, At: at, Took: 1500 * time.Millisecond, TLS: tls, Ambiguous: true, NoDSN: true}}},
 			{Address: `"@ quoted"@example.net`},

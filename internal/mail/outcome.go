@@ -27,6 +27,12 @@ type Outcome struct {
 	// NoDSN: the hop that took the message does not speak DSN, so a "relayed"
 	// report is ours to send if success was to be notified (RFC 3461 §5.2.2).
 	NoDSN bool
+	// RemoteID is the message's ID at the provider that took it, as its reply
+	// tells or as it writes it into the header; "" if it gives none.
+	RemoteID string
+	// Hint says in a sentence what a provider means by its reply and what to do,
+	// or why the message took the way it took; "" if there is nothing to say.
+	Hint string
 }
 
 // Result is how an attempt ended for a recipient.

@@ -306,6 +306,8 @@ func (a *adder) outcome(o *mail.Outcome) {
 	}
 	a.tls("tls", o.TLS)
 	a.flag("ambiguous", o.Ambiguous)
+	a.text("remote_id", o.RemoteID)
+	a.text("hint", o.Hint)
 	a.put("took_seconds", slog.Float64Value(round(o.Took.Seconds())))
 }
 

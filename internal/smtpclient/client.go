@@ -92,6 +92,22 @@ func (c *Client) open() *Answer {
 	return c.login()
 }
 
+// Authenticate logs in over a session that was opened without a Login, so that
+// of several raced sessions only the winner shows the credential. The error is
+// an Answer; the session is ended then.
+func (c *Client) Authenticate(ctx context.Context, l *Login) error {
+	if l == nil || c.loggedIn {
+		return nil
+	}
+	defer c.during(ctx)()
+	c.opt.Login = l
+	if a := c.login(); a != nil {
+		c.hangUp()
+		return *a
+	}
+	return nil
+}
+
 func (c *Client) greet() *Answer {
 	r, a := c.reply(mail.StageGreeting, c.opt.Timeouts.Greeting)
 	if a != nil {
