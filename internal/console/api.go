@@ -41,6 +41,47 @@ type Summary struct {
 	Recipients int       `json:"recipients"` // all of them; lists show at most 100
 }
 
+// List is a stretch of what was caught, newest first.
+type List struct {
+	Total    int       `json:"total" doc:"Messages that match."`
+	Next     uint64    `json:"next,omitempty" doc:"Give as before= for what is older; absent at the end."`
+	Messages []Summary `json:"messages"`
+}
+
+// Found are messages in full.
+type Found struct {
+	Messages []Detail `json:"messages"`
+}
+
+// Dialogue is the SMTP dialogue that brought a message.
+type Dialogue struct {
+	ID       mail.ID `json:"id"`
+	Dialogue []Line  `json:"dialogue"`
+}
+
+// Deleted says how many messages went.
+type Deleted struct {
+	Deleted int `json:"deleted"`
+}
+
+// Sessions are those that failed, newest first.
+type Sessions struct {
+	Sessions []SessionView `json:"sessions"`
+}
+
+// Mailboxes are those that hold mail.
+type Mailboxes struct {
+	Mailboxes []catch.Box `json:"mailboxes"`
+}
+
+// Info is about this instance. Ports are by the standard port whose twin they
+// are.
+type Info struct {
+	Version string            `json:"version"`
+	Store   catch.Stat        `json:"store"`
+	Ports   map[string]uint16 `json:"ports"`
+}
+
 // Detail is a message in full.
 type Detail struct {
 	Summary
@@ -187,11 +228,7 @@ func (c *console) apiList(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := c.needs.Store.List(query(r), before, number(v.Get("limit"), 50, apiPageMax))
-	out := struct {
-		Total    int       `json:"total"`
-		Next     uint64    `json:"next,omitempty"` // give as before= for what is older
-		Messages []Summary `json:"messages"`
-	}{Total: p.Total, Next: p.Next, Messages: []Summary{}}
+	out := List{Total: p.Total, Next: p.Next, Messages: []Summary{}}
 	for _, m := range p.Messages {
 		if m.Seq <= after {
 			out.Next = 0
@@ -285,7 +322,7 @@ func (c *console) apiDialogue(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"id": m.ID, "dialogue": dialogueOf(lines)})
+	writeJSON(w, http.StatusOK, Dialogue{m.ID, dialogueOf(lines)})
 }
 
 func (c *console) apiDelete(w http.ResponseWriter, r *http.Request) {
@@ -308,7 +345,7 @@ func (c *console) deleted(w http.ResponseWriter, n int, err error) {
 		fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]int{"deleted": n})
+	writeJSON(w, http.StatusOK, Deleted{n})
 }
 
 // SessionView is a failed session.
@@ -339,7 +376,7 @@ func (c *console) apiSessions(w http.ResponseWriter, _ *http.Request) {
 	for _, s := range c.needs.Store.Sessions() {
 		out = append(out, c.sessionView(s))
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"sessions": out})
+	writeJSON(w, http.StatusOK, Sessions{out})
 }
 
 func (c *console) apiClearSessions(w http.ResponseWriter, _ *http.Request) {
@@ -348,14 +385,14 @@ func (c *console) apiClearSessions(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (c *console) apiMailboxes(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{"mailboxes": append([]catch.Box{}, c.needs.Store.Mailboxes()...)})
+	writeJSON(w, http.StatusOK, Mailboxes{append([]catch.Box{}, c.needs.Store.Mailboxes()...)})
 }
 
 func (c *console) apiInfo(w http.ResponseWriter, _ *http.Request) {
 	p := c.needs.Ports
-	writeJSON(w, http.StatusOK, map[string]any{
-		"version": c.config.Version,
-		"store":   c.needs.Store.Stat(),
-		"ports":   map[string]uint16{"587": p.Submission, "465": p.Submissions, "2525": p.Alternative, "25": p.MX},
+	writeJSON(w, http.StatusOK, Info{
+		Version: c.config.Version,
+		Store:   c.needs.Store.Stat(),
+		Ports:   map[string]uint16{"587": p.Submission, "465": p.Submissions, "2525": p.Alternative, "25": p.MX},
 	})
 }

@@ -48,10 +48,18 @@ func New(c Config, n Needs) http.Handler {
 	return k.guard(k.routes())
 }
 
-// routes is the whole surface.
 func (c *console) routes() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, handle := range map[string]http.HandlerFunc{
+	for pattern, handle := range c.handlers() {
+		mux.HandleFunc(pattern, handle)
+	}
+	return mux
+}
+
+// handlers is the whole surface. What is under /api/dev is told about in
+// openapi.go as well.
+func (c *console) handlers() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		// for people
 		"GET /{$}":             c.listPage,
 		"GET /m/{id}":          c.messagePage,
@@ -83,11 +91,9 @@ func (c *console) routes() http.Handler {
 		"GET /api/dev/events":                  c.apiEvents,
 		"GET /api/dev/wait":                    c.apiWait,
 		"POST /api/dev/assert":                 c.apiAssert,
+		"GET /api/dev/openapi.json":            c.apiDescription,
 		"GET /view/latest":                     c.viewLatest,
-	} {
-		mux.HandleFunc(pattern, handle)
 	}
-	return mux
 }
 
 // staticFile serves an embedded file; the browser asks again each time and is

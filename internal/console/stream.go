@@ -218,7 +218,18 @@ func (c *console) answerFound(w http.ResponseWriter, r *http.Request, status int
 		}
 		out = append(out, d)
 	}
-	writeJSON(w, status, map[string]any{"messages": out})
+	writeJSON(w, status, Found{out})
+}
+
+// Missed is the answer to a wait whose time is over: what did arrive.
+type Missed struct {
+	Error    string    `json:"error" doc:"The sentence a failing test prints."`
+	Mailbox  string    `json:"mailbox"`
+	Q        string    `json:"q"`
+	After    uint64    `json:"after"`
+	Matched  int       `json:"matched"`
+	Arrived  []Summary `json:"arrived"`
+	Failures int       `json:"failures" doc:"Sessions that failed; see /api/dev/sessions."`
 }
 
 // explainWait tells what came instead.
@@ -230,13 +241,13 @@ func (c *console) explainWait(w http.ResponseWriter, r *http.Request, after uint
 		}
 	}
 	v := r.URL.Query()
-	writeJSON(w, http.StatusRequestTimeout, map[string]any{
-		"error":    fmt.Sprintf("%d of %d messages matched mailbox=%q q=%q in time; %d arrived in all", found, count, v.Get("mailbox"), v.Get("q"), len(arrived)),
-		"mailbox":  v.Get("mailbox"),
-		"q":        v.Get("q"),
-		"after":    after,
-		"matched":  found,
-		"arrived":  arrived,
-		"failures": c.needs.Store.Stat().Failed,
+	writeJSON(w, http.StatusRequestTimeout, Missed{
+		Error:    fmt.Sprintf("%d of %d messages matched mailbox=%q q=%q in time; %d arrived in all", found, count, v.Get("mailbox"), v.Get("q"), len(arrived)),
+		Mailbox:  v.Get("mailbox"),
+		Q:        v.Get("q"),
+		After:    after,
+		Matched:  found,
+		Arrived:  arrived,
+		Failures: c.needs.Store.Stat().Failed,
 	})
 }
