@@ -32,6 +32,10 @@ type Message struct {
 	MessageID  string `json:"message_id"`
 	HeaderFrom string `json:"header_from"`
 	HeaderTo   string `json:"header_to"`
+
+	// What readers made of it: see marks.go.
+	Read bool     `json:"read,omitempty"`
+	Tags []string `json:"tags,omitempty"` // sorted; shared with the store, never to be changed
 }
 
 // Recipient is one RCPT as it was given.
@@ -63,6 +67,7 @@ func describe(env *mail.Envelope, recipients []mail.Recipient, body mail.Body, n
 	h := readHeader(body)
 	m.Subject, m.MessageID = h.Subject(subjectMax), h.MessageID()
 	m.HeaderFrom, m.HeaderTo = people(h.Get("From")), people(h.Get("To"))
+	m.Tags = tagsOf(env, recipients, h)
 	return m
 }
 

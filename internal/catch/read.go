@@ -70,6 +70,7 @@ func (s *Store) record(id mail.ID) (record, error) {
 	if err := s.meta(e, &r); err != nil {
 		return record{}, err
 	}
+	r.Read, r.Tags = e.Read, e.Tags // the newest
 	return r, nil
 }
 

@@ -47,13 +47,17 @@ func (s *Store) DeleteWhere(q Query) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.remove(slices.DeleteFunc(ids, func(id mail.ID) bool { return s.byID[id] == nil }))
+	everything := q.Mailbox == "" && len(q.terms) == 0
+	return s.removeSome(slices.DeleteFunc(ids, func(id mail.ID) bool { return s.byID[id] == nil }), everything)
 }
 
 // Clear removes all messages.
 func (s *Store) Clear() (int, error) { return s.DeleteWhere(Query{}) }
 
-func (s *Store) remove(ids []mail.ID) (int, error) {
+func (s *Store) remove(ids []mail.ID) (int, error) { return s.removeSome(ids, false) }
+
+// removeSome removes messages; all says that everything was meant.
+func (s *Store) removeSome(ids []mail.ID, all bool) (int, error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
@@ -63,7 +67,7 @@ func (s *Store) remove(ids []mail.ID) (int, error) {
 	for _, id := range ids {
 		s.forget(s.byID[id])
 	}
-	s.watchers.tell(Change{Kind: Deleted, Seq: s.nextSeq - 1, IDs: ids})
+	s.watchers.tell(Change{Kind: Deleted, Seq: s.nextSeq - 1, IDs: ids, All: all})
 	s.reclaim()
 	return len(ids), nil
 }
@@ -135,6 +139,13 @@ func (s *Store) moveOut(seg *segment) error {
 				return err
 			}
 			e.talk = &at
+		}
+		if e.mark != nil && e.mark.segment == seg.number {
+			at, err := s.copyRecord(f, *e.mark)
+			if err != nil {
+				return err
+			}
+			e.mark = &at
 		}
 	}
 	return s.syncs.ticket()() // the copies must be safe before the originals go

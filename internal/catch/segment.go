@@ -38,6 +38,7 @@ const (
 	kindMessage  = 'M' // meta: record, body: the message
 	kindDialogue = 'D' // meta: lateDialogue
 	kindDelete   = 'X' // meta: deletion
+	kindMark     = 'R' // meta: mark
 )
 
 const (

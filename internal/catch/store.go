@@ -37,6 +37,8 @@ type Store struct {
 
 	watchers watchers
 	sessions sessions
+	tags     map[string]int // how many messages have each; guarded by mu
+	unread   int            // messages nobody has read; guarded by mu
 	late     chan mail.ID // messages whose dialogue came after they were caught, perhaps
 	done     sync.WaitGroup
 }
@@ -46,6 +48,7 @@ type entry struct {
 	Message
 	at     place
 	talk   *place // of a dialogue that came later than the message
+	mark   *place // of what readers made of it last
 	talked bool   // the record has the dialogue in it
 }
 
@@ -64,7 +67,7 @@ func Open(c Config) (*Store, error) {
 	}
 	s := &Store{
 		config: c, byID: map[mail.ID]*entry{}, nextSeq: 1, segments: map[uint64]*segment{},
-		late: make(chan mail.ID, lateMax),
+		late: make(chan mail.ID, lateMax), tags: map[string]int{},
 	}
 	s.watchers.init()
 	s.sessions.init()
@@ -90,6 +93,7 @@ func (s *Store) load() error {
 	gone := map[mail.ID]uint64{} // deleted: up to which Seq
 	var floor uint64             // all before it went for want of room
 	talks := map[mail.ID]place{}
+	marked := map[mail.ID]keptMark{}
 	var entries []*entry
 	for n, seg := range list {
 		s.segments[seg.number] = seg
@@ -107,11 +111,17 @@ func (s *Store) load() error {
 				if json.Unmarshal(meta, &d) == nil {
 					talks[d.ID] = at
 				}
+			case kindMark: // the newest is always last on disk: only it is ever moved
+				var m mark
+				if json.Unmarshal(meta, &m) == nil {
+					marked[m.ID] = keptMark{m, at}
+				}
 			case kindDelete:
 				var d deletion
 				if json.Unmarshal(meta, &d) == nil {
 					for _, id := range d.IDs {
 						gone[id] = max(gone[id], d.Before)
+						delete(marked, id)
 					}
 					s.nextSeq = max(s.nextSeq, d.Before)
 				}
@@ -138,6 +148,9 @@ func (s *Store) load() error {
 		}
 		if at, ok := talks[e.ID]; ok {
 			e.talk = &at
+		}
+		if m, ok := marked[e.ID]; ok {
+			e.Read, e.Tags, e.mark = m.Read, m.Tags, &m.at
 		}
 		s.keep(e)
 	}
@@ -166,6 +179,7 @@ func (s *Store) keep(e *entry) {
 	s.messages = append(s.messages, e)
 	s.byID[e.ID] = e
 	s.bytes += e.at.total()
+	s.count(e, 1)
 	s.nextSeq = max(s.nextSeq, e.Seq+1)
 	for _, at := range e.places() {
 		seg := s.segments[at.segment]
@@ -181,6 +195,7 @@ func (s *Store) forget(e *entry) {
 	}
 	delete(s.byID, e.ID)
 	s.bytes -= e.at.total()
+	s.count(e, -1)
 	for _, at := range e.places() {
 		seg := s.segments[at.segment]
 		seg.live--
@@ -189,10 +204,13 @@ func (s *Store) forget(e *entry) {
 }
 
 func (e *entry) places() []place {
-	if e.talk != nil {
-		return []place{e.at, *e.talk}
+	all := []place{e.at}
+	for _, more := range []*place{e.talk, e.mark} {
+		if more != nil {
+			all = append(all, *more)
+		}
 	}
-	return []place{e.at}
+	return all
 }
 
 // position finds a Seq in messages; if it is not there, where it would be.
@@ -299,6 +317,9 @@ func (s *Store) store(r *record, body mail.Body) (synced func() error, err error
 	}
 	synced = s.syncs.ticket()
 	e := &entry{Message: brief(r.Message), at: at, talked: r.Dialogue != nil}
+	if old := s.byID[r.ID]; old != nil { // what readers made of it stays
+		e.Read, e.Tags, e.mark = old.Read, old.Tags, old.mark
+	}
 	s.keep(e)
 	s.trim()
 	s.watchers.tell(Change{Kind: Caught, Seq: e.Seq, Message: e.Message})

@@ -13,6 +13,7 @@ type Kind string
 const (
 	Caught  Kind = "caught"
 	Deleted Kind = "deleted"
+	Marked  Kind = "marked" // a reader marked a message as read or unread, or tagged it
 	Failed  Kind = "failed" // a session failed, or more is known about one that did
 )
 
@@ -20,8 +21,10 @@ const (
 type Change struct {
 	Kind    Kind
 	Seq     uint64    // Caught: of the message; Deleted: the newest Seq given by then
-	Message Message   // Caught
+	Message Message   // Caught, Marked
 	IDs     []mail.ID // Deleted
+	All     bool      // Deleted: everything was meant, not these one by one
+	Tagged  bool      // Marked: the tags are what changed
 	Session *Session  // Failed
 }
 
