@@ -50,6 +50,7 @@ type Client struct {
 	dirty        bool // a transaction was left open: RSET first
 	transactions int
 	used         time.Time // end of the last operation
+	last         smtp.Reply
 	opened       time.Time
 }
 
@@ -260,6 +261,7 @@ func (c *Client) reply(stage mail.Stage, wait time.Duration) (smtp.Reply, *Answe
 	if r.Code == 421 {
 		c.broken = true
 	}
+	c.last = r
 	c.hear(r)
 	return r, nil
 }
