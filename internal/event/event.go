@@ -134,6 +134,20 @@ type Attacked struct {
 	Detail string
 }
 
+// MishapStruck: something went wrong on purpose, by a rule or by what an address
+// asks for; on a developer's machine only.
+type MishapStruck struct {
+	Origin    mail.Origin
+	Rule      string // its ID, or the address's word: "+550"
+	Stage     string // "rcpt"
+	Action    string // in words: "says 550"
+	Reply     smtp.Reply
+	User      string
+	Sender    string
+	Recipient string
+	Fails     bool // more than a delay
+}
+
 // ---- a message's life ----
 
 // MessageAccepted: on stable storage; the 250 follows.
@@ -345,6 +359,7 @@ func (TLSFailed) Name() string           { return "session.tls_failed" }
 func (AuthSucceeded) Name() string       { return "auth.succeeded" }
 func (AuthFailed) Name() string          { return "auth.failed" }
 func (Attacked) Name() string            { return "session.attacked" }
+func (MishapStruck) Name() string        { return "mishap.struck" }
 func (MessageAccepted) Name() string     { return "message.accepted" }
 func (MessageRefused) Name() string      { return "message.refused" }
 func (MessageRouted) Name() string       { return "message.routed" }
@@ -382,6 +397,7 @@ func (TLSFailed) Level() Level         { return Info }
 func (AuthSucceeded) Level() Level     { return Debug }
 func (AuthFailed) Level() Level        { return Warn }
 func (Attacked) Level() Level          { return Warn }
+func (MishapStruck) Level() Level      { return Info }
 func (MessageAccepted) Level() Level   { return Info }
 func (MessageRefused) Level() Level    { return Info }
 func (MessageRouted) Level() Level     { return Debug }
