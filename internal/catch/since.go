@@ -17,3 +17,6 @@ func (s *Store) SeqSince(t time.Time) uint64 {
 	}
 	return s.messages[i-1].Seq
 }
+
+// After returns at most limit messages caught after a Seq, oldest first.
+func (s *Store) After(seq uint64, limit int) []Message { return s.find(Query{}, seq, limit) }

@@ -350,6 +350,16 @@ type MessageCaught struct {
 	Recipients []string
 }
 
+// AnnouncementFailed: an application did not take the word of a caught message;
+// it is told again in RetrySeconds.
+type AnnouncementFailed struct {
+	ID           mail.ID
+	Attempt      int
+	Status       int    // of HTTP; 0: no answer
+	Error        string // "" if there was an answer
+	RetrySeconds float64
+}
+
 func (ConnectionRefused) Name() string   { return "listen.refused" }
 func (ConnectionProxied) Name() string   { return "listen.proxied" }
 func (SessionStarted) Name() string      { return "session.started" }
@@ -388,40 +398,74 @@ func (CertificateLoaded) Name() string   { return "tls.loaded" }
 func (CertificateTroubled) Name() string { return "tls.troubled" }
 func (AccountChanged) Name() string      { return "account.changed" }
 func (MessageCaught) Name() string       { return "message.caught" }
+func (AnnouncementFailed) Name() string  { return "webhook.failed" }
 
-func (ConnectionRefused) Level() Level { return Info }
-func (ConnectionProxied) Level() Level { return Debug }
-func (SessionStarted) Level() Level    { return Debug }
-func (CommandRefused) Level() Level    { return Info }
-func (TLSFailed) Level() Level         { return Info }
-func (AuthSucceeded) Level() Level     { return Debug }
-func (AuthFailed) Level() Level        { return Warn }
-func (Attacked) Level() Level          { return Warn }
-func (MishapStruck) Level() Level      { return Info }
-func (MessageAccepted) Level() Level   { return Info }
-func (MessageRefused) Level() Level    { return Info }
-func (MessageRouted) Level() Level     { return Debug }
-func (DeliveryTried) Level() Level     { return Debug }
-func (RecipientSettled) Level() Level  { return Info }
-func (ReportSent) Level() Level        { return Info }
-func (ReportFailed) Level() Level      { return Warn }
-func (MessageFinished) Level() Level   { return Debug }
-func (OperatorActed) Level() Level     { return Info }
-func (SiteBackedOff) Level() Level     { return Warn }
-func (SiteResumed) Level() Level       { return Info }
-func (RuleSet) Level() Level           { return Info }
-func (ConnectionOpened) Level() Level  { return Debug }
-func (ConnectionFailed) Level() Level  { return Debug }
-func (SpoolRecovered) Level() Level    { return Info }
-func (SpoolSynced) Level() Level       { return Debug }
-func (SpoolHealed) Level() Level       { return Warn }
-func (SpoolCompacted) Level() Level    { return Debug }
-func (ServerStarted) Level() Level     { return Info }
-func (ServerDraining) Level() Level    { return Info }
-func (ServerStopped) Level() Level     { return Info }
-func (CertificateLoaded) Level() Level { return Info }
-func (AccountChanged) Level() Level    { return Info }
-func (MessageCaught) Level() Level     { return Debug }
+func (ConnectionRefused) Level() Level  { return Info }
+func (ConnectionProxied) Level() Level  { return Debug }
+func (SessionStarted) Level() Level     { return Debug }
+func (CommandRefused) Level() Level     { return Info }
+func (TLSFailed) Level() Level          { return Info }
+func (AuthSucceeded) Level() Level      { return Debug }
+func (AuthFailed) Level() Level         { return Warn }
+func (Attacked) Level() Level           { return Warn }
+func (MishapStruck) Level() Level       { return Info }
+func (MessageAccepted) Level() Level    { return Info }
+func (MessageRefused) Level() Level     { return Info }
+func (MessageRouted) Level() Level      { return Debug }
+func (DeliveryTried) Level() Level      { return Debug }
+func (RecipientSettled) Level() Level   { return Info }
+func (ReportSent) Level() Level         { return Info }
+func (ReportFailed) Level() Level       { return Warn }
+func (MessageFinished) Level() Level    { return Debug }
+func (OperatorActed) Level() Level      { return Info }
+func (SiteBackedOff) Level() Level      { return Warn }
+func (SiteResumed) Level() Level        { return Info }
+func (RuleSet) Level() Level            { return Info }
+func (ConnectionOpened) Level() Level   { return Debug }
+func (ConnectionFailed) Level() Level   { return Debug }
+func (SpoolRecovered) Level() Level     { return Info }
+func (SpoolSynced) Level() Level        { return Debug }
+func (SpoolHealed) Level() Level        { return Warn }
+func (SpoolCompacted) Level() Level     { return Debug }
+func (ServerStarted) Level() Level      { return Info }
+func (ServerDraining) Level() Level     { return Info }
+func (ServerStopped) Level() Level      { return Info }
+func (CertificateLoaded) Level() Level  { return Info }
+func (AccountChanged) Level() Level     { return Info }
+func (MessageCaught) Level() Level      { return Debug }
+func (ConnectionRefused) Level() Level  { return Info }
+func (ConnectionProxied) Level() Level  { return Debug }
+func (SessionStarted) Level() Level     { return Debug }
+func (CommandRefused) Level() Level     { return Info }
+func (TLSFailed) Level() Level          { return Info }
+func (AuthSucceeded) Level() Level      { return Debug }
+func (AuthFailed) Level() Level         { return Warn }
+func (Attacked) Level() Level           { return Warn }
+func (MessageAccepted) Level() Level    { return Info }
+func (MessageRefused) Level() Level     { return Info }
+func (MessageRouted) Level() Level      { return Debug }
+func (DeliveryTried) Level() Level      { return Debug }
+func (RecipientSettled) Level() Level   { return Info }
+func (ReportSent) Level() Level         { return Info }
+func (ReportFailed) Level() Level       { return Warn }
+func (MessageFinished) Level() Level    { return Debug }
+func (OperatorActed) Level() Level      { return Info }
+func (SiteBackedOff) Level() Level      { return Warn }
+func (SiteResumed) Level() Level        { return Info }
+func (RuleSet) Level() Level            { return Info }
+func (ConnectionOpened) Level() Level   { return Debug }
+func (ConnectionFailed) Level() Level   { return Debug }
+func (SpoolRecovered) Level() Level     { return Info }
+func (SpoolSynced) Level() Level        { return Debug }
+func (SpoolHealed) Level() Level        { return Warn }
+func (SpoolCompacted) Level() Level     { return Debug }
+func (ServerStarted) Level() Level      { return Info }
+func (ServerDraining) Level() Level     { return Info }
+func (ServerStopped) Level() Level      { return Info }
+func (CertificateLoaded) Level() Level  { return Info }
+func (AccountChanged) Level() Level     { return Info }
+func (MessageCaught) Level() Level      { return Debug }
+func (AnnouncementFailed) Level() Level { return Warn }
 
 func (SpoolTroubled) Level() Level       { return Alarm }
 func (CertificateTroubled) Level() Level { return Alarm }
@@ -440,16 +484,17 @@ func (e ServerReloaded) Level() Level {
 	return Info
 }
 
-func (e MessageAccepted) Message() mail.ID  { return e.Envelope.ID }
-func (e MessageRefused) Message() mail.ID   { return e.Envelope.ID }
-func (e MessageRouted) Message() mail.ID    { return e.ID }
-func (e DeliveryTried) Message() mail.ID    { return e.ID }
-func (e RecipientSettled) Message() mail.ID { return e.ID }
-func (e ReportSent) Message() mail.ID       { return e.ID }
-func (e ReportFailed) Message() mail.ID     { return e.ID }
-func (e MessageFinished) Message() mail.ID  { return e.ID }
-func (e OperatorActed) Message() mail.ID    { return e.ID }
-func (e MessageCaught) Message() mail.ID    { return e.ID }
+func (e MessageAccepted) Message() mail.ID    { return e.Envelope.ID }
+func (e MessageRefused) Message() mail.ID     { return e.Envelope.ID }
+func (e MessageRouted) Message() mail.ID      { return e.ID }
+func (e DeliveryTried) Message() mail.ID      { return e.ID }
+func (e RecipientSettled) Message() mail.ID   { return e.ID }
+func (e ReportSent) Message() mail.ID         { return e.ID }
+func (e ReportFailed) Message() mail.ID       { return e.ID }
+func (e MessageFinished) Message() mail.ID    { return e.ID }
+func (e OperatorActed) Message() mail.ID      { return e.ID }
+func (e MessageCaught) Message() mail.ID      { return e.ID }
+func (e AnnouncementFailed) Message() mail.ID { return e.ID }
 
 // Level is Debug, but Alarm when the session met a fault of ours: clients find
 // it again and again, and their mail waits.
