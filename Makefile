@@ -25,6 +25,9 @@ sim:             ## the seeded world; SEED= and DAYS= choose one
 e2e:             ## end to end with real clients and servers
 	$(GO) test -count=1 ./test/e2e/
 
+lab:             ## the doctor in a laboratory of broken networks
+	$(GO) test -count=1 -v ./test/lab/
+
 crash:           ## stop after every write; kill -9 of the real binary under load
 	$(GO) test -race -count=1 -run Crash ./internal/spool/
 	$(GO) test -count=1 -v -run Kill ./test/e2e/
@@ -41,4 +44,4 @@ update:          ## rewrite the goldens; review the diff
 clean:           ## what was built
 	rm -rf bin
 
-.PHONY: help test check build fuzz sim e2e crash bench docs update clean
+.PHONY: help test check build fuzz sim e2e lab crash bench docs update clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything CI runs, in the order in which it fails soonest.
-# --fast leaves out the end-to-end tests and the fuzzing.
+# --fast leaves out the end-to-end tests, the laboratory and the fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fast=${1:-}
@@ -37,5 +37,8 @@ step "fuzzing, a few seconds for each parser"
 
 step "end to end, with programs we did not write"
 go test -count=1 -timeout 10m -v ./test/e2e/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1
+
+step "the doctor in a laboratory of broken networks"
+go test -count=1 -timeout 5m -v ./test/lab/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1
 
 step "done"

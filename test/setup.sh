@@ -14,6 +14,8 @@ fi
 # command -> Debian package; the end-to-end tests talk to these.
 wanted="
 ip:iproute2
+nft:nftables
+openssl:openssl
 nsenter:util-linux
 setpriv:util-linux
 postfix:postfix

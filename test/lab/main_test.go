@@ -1,0 +1,158 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The environment by which the tests find themselves again inside.
+const (
+	envDir = "PAQUEBOT_LAB_DIR" // the folder of this run: set means inside
+	envBin = "PAQUEBOT_BIN"     // the binary under test
+)
+
+// packages are the programs the laboratory needs, and what brings them on Debian.
+var packages = []struct{ program, pkg string }{
+	{"unshare", "util-linux"}, {"mount", "util-linux"}, {"ip", "iproute2"}, {"nft", "nftables"},
+	{"postfix", "postfix"}, {"chasquid", "chasquid"}, {"openssl", "openssl"}, {"curl", "curl"},
+}
+
+// here is the world all experiments share; nil where there is none.
+var here *world
+
+func TestMain(m *testing.M) {
+	// Daemons and their tools live in sbin, which a user's PATH may lack.
+	_ = os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if os.Getenv(envDir) != "" {
+		return inside(m)
+	}
+	if why := missing(); why != "" {
+		fmt.Fprintf(os.Stderr, "\n*** laboratory of networks NOT run: %s\n\n", why)
+		if os.Getenv("CI") == "true" {
+			return 1
+		}
+		return m.Run() // each test skips, so that a listing shows it
+	}
+	code, err := outside()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	return code
+}
+
+// missing says what stands in the way, and the way round it; "" if nothing.
+func missing() string {
+	var pkgs []string
+	for _, p := range packages {
+		if _, err := exec.LookPath(p.program); err != nil && !strings.Contains(strings.Join(pkgs, " "), p.pkg) {
+			pkgs = append(pkgs, p.pkg)
+		}
+	}
+	if len(pkgs) > 0 {
+		return fmt.Sprintf("missing %s\n    sudo apt-get install -y --no-install-recommends %[1]s     (or: make test, as root)", strings.Join(pkgs, " "))
+	}
+	if os.Geteuid() != 0 {
+		return "it needs root, for networks of its own\n    sudo env \"PATH=$PATH\" make lab"
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return "no /dev/net/tun here, of which the long lines are made\n    modprobe tun, or give the container that device"
+	}
+	if out, err := exec.Command("unshare", namespaces("nft", "list", "ruleset")...).CombinedOutput(); err != nil {
+		return fmt.Sprintf("no namespaces, or no nftables in them (%v: %s)\n    run on a machine, or in a container with CAP_SYS_ADMIN and CAP_NET_ADMIN", err, strings.TrimSpace(string(out)))
+	}
+	return ""
+}
+
+// namespaces is unshare's command line: what is ours ends with us.
+func namespaces(command ...string) []string {
+	return append([]string{"--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child", "--"}, command...)
+}
+
+// outside builds the binary and runs this test program again inside.
+func outside() (int, error) {
+	dir, err := os.MkdirTemp("", "paquebot-lab-")
+	if err != nil {
+		return 1, err
+	}
+	if os.Getenv("LAB_KEEP") == "" {
+		defer func() { _ = os.RemoveAll(dir) }()
+	} else {
+		fmt.Fprintln(os.Stderr, "lab: everything is kept in", dir)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // Postfix works as other users
+		return 1, err
+	}
+	bin := os.Getenv(envBin)
+	if bin == "" {
+		bin = filepath.Join(dir, "paquebot")
+		if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/paquebot").CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("cannot build the binary: %w\n%s", err, out)
+		}
+	}
+	if bin, err = filepath.Abs(bin); err != nil {
+		return 1, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	cmd := exec.Command("unshare", namespaces(append([]string{self}, os.Args[1:]...)...)...)
+	cmd.Env = append(os.Environ(), envDir+"="+dir, envBin+"="+bin)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1), nil
+	}
+	return 0, err
+}
+
+// inside makes the internet and runs the experiments.
+func inside(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	w, err := newWorld(ctx, os.Getenv(envDir), os.Getenv(envBin))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab: cannot make the world:", err)
+		return 1
+	}
+	here = w
+	flag.Parse()
+	if set := flag.Lookup("test.parallel"); set.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", "12") // an experiment mostly waits
+	}
+	return m.Run()
+}
+
+// need returns the world, or skips the test where there is none.
+func need(t *testing.T) *world {
+	t.Helper()
+	if here == nil {
+		t.Skip("no world to experiment in: " + missing())
+	}
+	return here
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
