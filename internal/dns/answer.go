@@ -48,6 +48,18 @@ type MX struct {
 	Host       string // lower case, A-labels, no trailing dot; "." of a null MX
 }
 
+// SRV is one place where a service is offered (RFC 2782).
+type SRV struct {
+	Priority uint16 // lower is tried first
+	Weight   uint16 // share among those of one priority
+	Port     uint16
+	Target   string // lower case, A-labels, no trailing dot; "." of a service not offered
+}
+
+// NotOffered reports whether a domain says that it has no such service: exactly
+// one SRV record, whose target is the root (RFC 2782, RFC 6186 §3.4).
+func NotOffered(records []SRV) bool { return len(records) == 1 && records[0].Target == "." }
+
 // NullMX reports whether a domain says that it takes no mail: exactly one MX,
 // whose target is the root (RFC 7505 §3; MX-7). A "." beside others is merely
 // unusable.

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -129,6 +130,24 @@ func (r *Resolver) MX(ctx context.Context, domain string) Answer[MX] {
 		return MX{Preference: mx.Preference, Host: bare(mx.Mx)}, true
 	}))
 	slices.SortStableFunc(out.Records, func(a, b MX) int { return int(a.Preference) - int(b.Preference) })
+	return out
+}
+
+// SRV returns where a service of a domain is offered, "submissions" over "tcp",
+// by priority, and the heavier of equal ones first. Shares by weight are for
+// whoever connects (RFC 2782).
+func (r *Resolver) SRV(ctx context.Context, service, proto, domain string) Answer[SRV] {
+	a := r.ask(ctx, "_"+service+"._"+proto+"."+domain, dns.TypeSRV)
+	out := convert(a, pick(a.Records, func(rr dns.RR) (SRV, bool) {
+		s, ok := rr.(*dns.SRV)
+		if !ok {
+			return SRV{}, false
+		}
+		return SRV{Priority: s.Priority, Weight: s.Weight, Port: s.Port, Target: bare(s.Target)}, true
+	}))
+	slices.SortStableFunc(out.Records, func(a, b SRV) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight))
+	})
 	return out
 }
 

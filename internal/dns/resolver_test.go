@@ -91,6 +91,29 @@ func TestNullMX(t *testing.T) {
 	})
 }
 
+// RFC 2782; "." of RFC 6186 section 3.4.
+func TestSRVByPriorityAndWeight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := New(local, dnstest.New(`
+_submissions._tcp.example.org. 300 IN SRV 10 1 465 slow.example.org.
+_submissions._tcp.example.org. 300 IN SRV 0 1 465 Mail.example.org.
+_submissions._tcp.example.org. 300 IN SRV 10 5 465 big.example.org.
+_submission._tcp.example.org. 300 IN SRV 0 0 0 .
+`).Dial)
+		a := r.SRV(t.Context(), "submissions", "tcp", "example.org")
+		want := []SRV{{0, 1, 465, "mail.example.org"}, {10, 5, 465, "big.example.org"}, {10, 1, 465, "slow.example.org"}}
+		if a.Status != OK || !slices.Equal(a.Records, want) || NotOffered(a.Records) {
+			t.Errorf("got %+v", a)
+		}
+		if a := r.SRV(t.Context(), "submission", "tcp", "example.org"); !NotOffered(a.Records) {
+			t.Errorf("not seen as not offered: %+v", a)
+		}
+		if a := r.SRV(t.Context(), "imaps", "tcp", "example.org"); a.Status != NXDomain {
+			t.Errorf("got %+v", a)
+		}
+	})
+}
+
 // MX-2 and MX-14.
 func TestAliasesAreFollowedAndIDNsAskedAsALabels(t *testing.T) {
 	bubble(t, func(t *testing.T) {
