@@ -4,11 +4,21 @@ import "paquebot/internal/mail"
 
 // Provider is one service that takes outgoing mail (standards PROV).
 type Provider struct {
+	ID      string   // the row of the standards' list it comes from: "PROV-3"
 	Name    string   // "sendgrid": what configuration and doctor call it
 	Title   string   // "Twilio SendGrid"
 	Aliases []string // other spellings people use
-	Regions []Region // the first is the default; at least one
-	Ports   []Port   // in the order of the catalogue's page
+	Regions []Region // the first is the default; none only where OwnHost
+	// OwnHost says that the host is the operator's own or the tenant's: it must
+	// be configured, the catalogue cannot know it.
+	OwnHost bool
+	// Patterns are host names with {region} or {any} in place of one label, for
+	// places that Regions does not list ("email-smtp.{region}.amazonaws.com").
+	Patterns []string
+	// MX are the host names, with everything below them, under which the same
+	// operator receives mail: Replies explains their refusals too (RC-71).
+	MX      []string
+	Ports   []Port // in the order of the catalogue's page
 	Auth    Auth
 	Limits  Limits
 	Headers Headers
@@ -17,15 +27,25 @@ type Provider struct {
 	Docs    string      // address of the provider's own page
 	Source  string      // where this entry was read
 	Checked string      // date, 2006-01-02
-	// Confidence is "verified" (the provider's own page), "reported" (another
-	// page) or "unconfirmed" (general knowledge; the doctor says so).
+	// Confidence is Verified, Reported or Unconfirmed.
 	Confidence string
 }
+
+// How sure the catalogue is of an entry.
+const (
+	Verified    = "verified"    // the provider's own page was read
+	Reported    = "reported"    // another page says so
+	Unconfirmed = "unconfirmed" // general knowledge; a probe decides, and people are told
+)
 
 // Region is one place of a provider, with its host name.
 type Region struct {
 	Name string // "eu-west-1"; "" where there is but one
 	Host string
+	// MessageIDDomain overrides that of Headers here.
+	MessageIDDomain string
+	// Confidence is the provider's unless this place was read elsewhere.
+	Confidence string
 }
 
 // Port is one port of a provider. Modes are properties of the port (SH-2).
@@ -43,12 +63,27 @@ type Auth struct {
 	PassShape  string   // regular expression a password fits, "" for any
 	Hint       string   // what user and password are here, for people
 	None       bool     // no AUTH: by source address or certificate
+	// Optional says that AUTH depends on how the other side is set up: an
+	// allowed source address does as well.
+	Optional bool
+	// SameIf is a regular expression: a user name that fits it must be given as
+	// the password as well (Postmark's server token).
+	SameIf string
+	Wrong  []Mistake // credentials people take for the right ones, first match wins
+}
+
+// Mistake is a credential of another kind that people enter.
+type Mistake struct {
+	User string // regular expression over the user name, "" for any
+	Pass string // regular expression over the password, "" for any
+	Says string // what it is and what to give instead; ends a sentence
 }
 
 // Limits are what a provider is known to accept; 0 means unknown.
 type Limits struct {
 	MessageBytes          int64
-	Recipients            int
+	Recipients            int // of one message
+	Connections           int // at the same time
 	MessagesPerConnection int
 	MessagesPerMinute     int
 	MessagesPerDay        int
@@ -62,7 +97,8 @@ type Headers struct {
 	// RewritesMessageID says that the provider gives each message an ID of its
 	// own; MessageIDReply is the regular expression that finds it in the reply
 	// after the final dot, its first group being the new ID's left part, and
-	// MessageIDDomain what stands right of the @.
+	// MessageIDDomain what stands right of the @, {region} being the region's
+	// name. Ask Provider.MessageID.
 	RewritesMessageID bool
 	MessageIDReply    string
 	MessageIDDomain   string
@@ -77,4 +113,8 @@ type ReplyHint struct {
 	Class string // hard, soft, throttle, policy, auth, reputation, config
 	Means string // one sentence
 	Do    string // what to do
+	// Example is a reply as the provider gives it: code, enhanced code, text.
+	Example string
+	// Confidence is the provider's unless this reply was read elsewhere.
+	Confidence string
 }

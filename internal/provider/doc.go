@@ -10,5 +10,11 @@
 // differ.
 //
 // Read catalogue.go first, then providers.toml and networks.toml, which a
-// person can edit.
+// person can edit; lookup.go is what others call.
+//
+// Standards: PROV, NET, SH-2, SH-5, SH-12, SH-14, RC-70..73; RFC 8314, 6409.
+//
+// Invariants: the catalogue never changes while the program runs; no function
+// returns a password in an error; every fact has a source, a date and a
+// confidence.
 package provider
