@@ -79,7 +79,7 @@ func (c *DevCmd) Run(g *Globals) error {
 	if c.Ports == "random" {
 		lines.w = g.Stderr // standard output holds the JSON and nothing else
 	}
-	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, Keep: c.Data != ""}, Log: lines}
+	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, CA: ca, Keep: c.Data != ""}, Log: lines}
 	if c.Verbose {
 		opts.Log = nil
 	}
@@ -272,6 +272,10 @@ func (d *devLines) Emit(e event.Event) {
 		d.failed(e.Origin, "TLS: "+e.Error, advice)
 	case event.CommandRefused: // a failed AUTH, a smuggler's message too: said once
 		d.failed(e.Origin, refusedLine(e), cmp.Or(e.Advice, devAdvice(e.Reply)))
+	case event.MishapStruck: // a reply is a refused command, and told there
+		if e.Reply.Code == 0 {
+			d.note("%d %-8s on purpose, %s at %s: %s", e.Origin.Local.Port(), dash(e.User), e.Rule, e.Stage, e.Action)
+		}
 	case event.SessionEnded:
 		if gaveUp(e) {
 			d.failed(e.Origin, "the client left without sending anything", devNoAuth)

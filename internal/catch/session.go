@@ -18,8 +18,9 @@ type Session struct {
 	Origin   mail.Origin  `json:"origin"`
 	Problems []Problem    `json:"problems"`
 	Advice   string       `json:"advice,omitempty"`
-	Ended    string       `json:"ended,omitempty"` // why it ended, "" while it lasts
-	Messages int          `json:"messages"`        // accepted all the same
+	Ended    string       `json:"ended,omitempty"`  // why it ended, "" while it lasts
+	Messages int          `json:"messages"`         // accepted all the same
+	Mishap   string       `json:"mishap,omitempty"` // what failed on purpose: a rule's ID, or an address's word like "+550"; "" if nothing did
 	Dialogue []event.Line `json:"dialogue,omitempty"`
 }
 
@@ -30,6 +31,7 @@ type Problem struct {
 	Reply   string    `json:"reply"`
 	Rule    string    `json:"rule,omitempty"`
 	Advice  string    `json:"advice,omitempty"`
+	Mishap  string    `json:"mishap,omitempty"` // it was on purpose: the rule's ID, or the address's word
 }
 
 const (
@@ -66,7 +68,12 @@ func (s *Store) Emit(e event.Event) {
 	switch e := e.(type) {
 	case event.MessageAccepted:
 		s.heardDialogue(e)
+	case event.MishapStruck:
+		s.struck(e)
 	case event.CommandRefused:
+		if onPurpose(e.Rule) {
+			return // told already
+		}
 		s.failed(e.Origin, Problem{Command: e.Command, Reply: e.Reply.String(), Rule: e.Rule, Advice: e.Advice})
 	case event.TLSFailed:
 		s.failed(e.Origin, Problem{Command: "TLS handshake", Reply: e.Error, Rule: "tls", Advice: e.Advice})
@@ -75,12 +82,40 @@ func (s *Store) Emit(e event.Event) {
 	case event.Attacked:
 		s.failed(e.Origin, Problem{Reply: e.Detail, Rule: e.Kind})
 	case event.MessageRefused:
+		if onPurpose(e.Rule) {
+			return
+		}
 		s.failed(e.Envelope.Origin, Problem{Command: "the message", Reply: e.Reply.String(), Rule: e.Rule})
 	case event.ConnectionRefused:
 		s.failed(mail.Origin{Listener: e.Listener, Role: e.Role, Client: e.Client}, Problem{Command: "connect", Reply: e.Reply.String(), Rule: e.Reason})
 	case event.SessionEnded:
 		s.ended(e)
 	}
+}
+
+// onPurpose recognises the refusals of which event.MishapStruck tells more.
+func onPurpose(rule string) bool { return strings.HasPrefix(rule, "mishap:") }
+
+// struck notes what failed on purpose. A delay is no failure.
+func (s *Store) struck(e event.MishapStruck) {
+	if !e.Fails {
+		return
+	}
+	command := e.Stage
+	switch to := e.Recipient; {
+	case to != "":
+		command += " " + to
+	case e.Sender != "":
+		command += " " + e.Sender
+	case e.User != "":
+		command += " " + e.User
+	}
+	said := e.Action
+	if e.Reply.Code != 0 {
+		said = e.Reply.String()
+	}
+	s.failed(e.Origin, Problem{Command: command, Reply: said, Rule: "mishap:" + e.Rule, Mishap: e.Rule,
+		Advice: "refused on purpose by " + e.Rule})
 }
 
 // heardDialogue keeps a dialogue until its message is caught; if that has
@@ -210,6 +245,9 @@ func (s *Store) failed(o mail.Origin, p Problem) {
 	}
 	if p.Advice != "" {
 		f.Advice = p.Advice
+	}
+	if p.Mishap != "" && f.Mishap == "" {
+		f.Mishap = p.Mishap
 	}
 	c := f.copy()
 	s.sessions.mu.Unlock()

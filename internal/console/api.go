@@ -359,6 +359,7 @@ type SessionView struct {
 	User     string          `json:"user,omitempty"`
 	Problems []catch.Problem `json:"problems"`
 	Advice   string          `json:"advice,omitempty"`
+	Mishap   string          `json:"mishap,omitempty"` // what failed on purpose: a rule's ID, or an address's word like "+550"
 	Ended    string          `json:"ended,omitempty"`
 	Dialogue []Line          `json:"dialogue"`
 }
@@ -367,7 +368,7 @@ func (c *console) sessionView(s catch.Session) SessionView {
 	return SessionView{
 		ID: s.ID, Time: s.At, Port: portOf(s.Origin), Like: c.needs.Ports.Like(s.Origin.Local.Port()),
 		Client: s.Origin.Client.String(), Helo: s.Origin.Helo, User: s.Origin.Account,
-		Problems: s.Problems, Advice: s.Advice, Ended: s.Ended, Dialogue: dialogueOf(s.Dialogue),
+		Problems: s.Problems, Advice: s.Advice, Mishap: s.Mishap, Ended: s.Ended, Dialogue: dialogueOf(s.Dialogue),
 	}
 }
 

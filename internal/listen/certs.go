@@ -220,6 +220,10 @@ func NewAuthority(name string, random io.Reader) (*Authority, error) {
 	return &Authority{cert: cert, key: key, rand: random, PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
 }
 
+// Signer is the CA's certificate and key, for certificates that Issue does not
+// make.
+func (a *Authority) Signer() (*x509.Certificate, crypto.Signer) { return a.cert, a.key }
+
 // Issue makes a certificate for host names and addresses.
 func (a *Authority) Issue(names ...string) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), a.rand)

@@ -195,6 +195,7 @@ func (n *Node) desk(g *generation, l config.Listener) *smtpserver.Server {
 	s.SubmitOn, s.SubmitTLSOn = n.submitOn, n.submitTLSOn
 	return smtpserver.New(s, smtpserver.Needs{
 		Policy: judge{g.policy}, Accounts: people{n.people}, Store: n.intake, IDs: n.ids, Events: n.events,
+		Mishap: n.sessionMishap(),
 	})
 }
 

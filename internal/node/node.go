@@ -18,6 +18,7 @@ import (
 	"paquebot/internal/event"
 	"paquebot/internal/listen"
 	"paquebot/internal/mail"
+	"paquebot/internal/mishap"
 	"paquebot/internal/observe"
 	"paquebot/internal/queue"
 	"paquebot/internal/shaping"
@@ -41,7 +42,8 @@ type Options struct {
 // password inside TLS, any recipient taken, dialogues kept.
 type Dev struct {
 	Certs *listen.Certs
-	Keep  bool // what is caught must outlive the process
+	CA    *listen.Authority // signs certificates that are wrong on purpose; nil: nobody does
+	Keep  bool              // what is caught must outlive the process
 }
 
 // Node is a server.
@@ -59,7 +61,8 @@ type Node struct {
 	ids     *mail.IDs
 	disk    *Disk
 	people  *accounts.Accounts
-	caught  *catch.Store // nil unless mail is caught
+	caught  *catch.Store   // nil unless mail is caught
+	mishaps *mishap.Mishap // nil unless this is dev
 	shaper  *shaping.Shaper
 	queue   *queue.Queue
 	intake  *intake
@@ -129,10 +132,11 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 	if err = n.openAccounts(c); err != nil {
 		return nil, err
 	}
+	n.openMishaps(c, sockets)
 	n.shaper = shaping.New(shapingConfig(c))
 	n.intake = &intake{spool: n.disk.Spool}
-	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers}, queue.Needs{
-		Spool: n.disk.Spool, Router: &n.current, Shaper: &n.current, Courier: &n.current,
+	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers, AccountReports: o.Dev != nil}, queue.Needs{
+		Spool: n.disk.Spool, Router: &n.current, Shaper: &n.current, Courier: n.courier(),
 		Intake: n.intake, Rules: ruleTable{n.disk.Tables.Table("rules")}, IDs: n.ids, Events: n.events,
 	})
 	n.intake.queue = n.queue
@@ -268,7 +272,7 @@ func (n *Node) startQueue(ctx context.Context) error {
 func (n *Node) open(g *generation, l config.Listener, socket net.Listener) {
 	d := &doorway{config: l, door: &door{}}
 	d.door.desk.Store(n.desk(g, l))
-	d.listener = listen.New(socket, doorConfig(g.config, l, g.tls), listen.Needs{Handler: d.door, Refuse: hangUp, Events: n.events})
+	d.listener = listen.New(socket, doorConfig(g.config, l, n.faultyTLS(g.tls)), listen.Needs{Handler: d.door, Refuse: hangUp, Events: n.events})
 	n.mu.Lock()
 	n.doors = append(n.doors, d)
 	n.mu.Unlock()

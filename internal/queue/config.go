@@ -32,6 +32,9 @@ type Config struct {
 	// DrainTime is how long attempts in flight may take to end when the queue
 	// stops. Default 20 s (design §3: the server stops within 30).
 	DrainTime time.Duration
+	// AccountReports makes a report its account's, where that is a mailbox: for
+	// development. Elsewhere a report is nobody's (RoleLocal without account).
+	AccountReports bool
 	// WatchEvery is how often promise P2 is checked. Default 10 min.
 	WatchEvery time.Duration
 }

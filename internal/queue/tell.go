@@ -261,6 +261,9 @@ func (q *Queue) reportEnvelope(id mail.ID, of *mail.Envelope, now time.Time, utf
 		Subject:    "Delivery report",
 		MessageID:  report.MessageID(id, q.config.Hostname),
 	}
+	if q.config.AccountReports {
+		env.Origin.Account = of.Origin.Account
+	}
 	for _, part := range [][]byte{head, content} {
 		for _, c := range part {
 			if c >= 0x80 {

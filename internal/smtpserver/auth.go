@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"paquebot/internal/event"
+	"paquebot/internal/mail"
 	"paquebot/internal/smtp"
 )
 
@@ -51,6 +52,9 @@ func (s *Session) auth(ctx context.Context, arg []byte) smtp.Reply {
 	}
 	if err != nil {
 		return s.authFailed(mech, x, err)
+	}
+	if r, struck := s.strike(mail.StageAuth, Moment{User: x.Account()}); struck {
+		return r
 	}
 	if err := s.enter(x.Account()); err != nil {
 		return smtp.AsReply(err)

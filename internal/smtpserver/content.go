@@ -36,7 +36,8 @@ type content struct {
 	text   utf8Check
 	fault  smtp.Reply // the first reason to refuse; the rest is consumed
 
-	eightBit bool // in the body
+	mid      *Fault // what is to go wrong when so much has come
+	eightBit bool   // in the body
 	first    [headFirst]byte
 }
 
@@ -58,7 +59,7 @@ func (c *content) discard() {
 	srv := c.s.srv
 	c.draft.Discard()
 	srv.buffers.Put(c.out)
-	c.s, c.draft, c.out, c.head = nil, nil, nil, nil
+	c.s, c.draft, c.out, c.head, c.mid = nil, nil, nil, nil, nil
 	c.binary, c.seen, c.body, c.text, c.fault, c.eightBit = false, 0, false, utf8Check{}, smtp.Reply{}, false
 	srv.contents.Put(c)
 }

@@ -41,8 +41,13 @@ func (s *Session) data(ctx context.Context, arg []byte) smtp.Reply {
 	case ok && s.tx.params.Body == mail.BodyBinary:
 		r, ok = smtp.BadOrder.WithText("BINARYMIME needs BDAT"), false // EXT-5
 	}
+	if ok {
+		var struck bool
+		r, struck = s.strike(mail.StageData, Moment{})
+		ok = !struck
+	}
 	if !ok {
-		if len(s.in.pending()) > 0 { // content sent ahead would be taken for commands
+		if len(s.in.pending()) > 0 && !s.closing { // content sent ahead would be taken for commands
 			s.say(r, smtp.VerbData.String())
 			return syncError
 		}
@@ -50,6 +55,7 @@ func (s *Session) data(ctx context.Context, arg []byte) smtp.Reply {
 	}
 	s.say(startInput, "")
 	c := s.newContent(s.bareLines())
+	s.expect(c, false)
 	if err := s.readContent(c); err != nil {
 		c.discard()
 		s.connectionFault(err)
@@ -78,6 +84,9 @@ func (s *Session) readContent(c *content) error {
 			out, used, done := c.dots.Decode(c.scratch(), have[:min(len(have), decodeMost)])
 			s.in.take(used)
 			c.take(out)
+			if !s.midway(c, c.dots.Facts.Octets) {
+				return errHungUp
+			}
 			if done {
 				return nil
 			}
@@ -137,6 +146,12 @@ func (s *Session) bdat(ctx context.Context, arg []byte) smtp.Reply {
 	}
 	c := s.tx.content
 	if c == nil {
+		if r, struck := s.strike(mail.StageData, Moment{BDAT: true}); struck {
+			if s.closing {
+				return r
+			}
+			return s.skip(size, r)
+		}
 		policy := s.bareLines()
 		if s.tx.params.Body == mail.BodyBinary {
 			policy = smtp.BareAllow // SRV-5: byte-exact
@@ -144,6 +159,7 @@ func (s *Session) bdat(ctx context.Context, arg []byte) smtp.Reply {
 		c = s.newContent(policy)
 		c.binary = s.tx.params.Body == mail.BodyBinary
 		s.tx.content = c
+		s.expect(c, true)
 	}
 	if err := s.readChunk(c, size); err != nil {
 		s.connectionFault(err)
@@ -198,6 +214,7 @@ func (s *Session) readChunk(c *content, size int64) error {
 	}
 	return s.eachPiece(size, func(piece []byte) {
 		c.take(c.ends.Convert(c.scratch(), piece))
+		s.midway(c, c.size())
 	})
 }
 
@@ -210,6 +227,9 @@ func (s *Session) eachPiece(size int64, use func([]byte)) error {
 			use(have[:n])
 			s.in.take(n)
 			size -= int64(n)
+			if s.closing {
+				return errHungUp
+			}
 			continue
 		}
 		if size > idleSize {
@@ -234,14 +254,25 @@ func (s *Session) finish(ctx context.Context, c *content) smtp.Reply {
 	s.tx.reset()
 	defer c.discard()
 	c.end()
-	told, err := s.accept(ctx, env, c)
-	if err != nil {
+	told, late, err := s.accept(ctx, env, c)
+	switch {
+	case s.closing: // on purpose: the client hears nothing
+		return smtp.Reply{}
+	case err != nil:
 		return s.refuseMessage(env, smtp.AsReply(err))
 	}
 	id := told.Envelope.ID // env belongs to the queue now
 	s.accepted++
 	told.TookSeconds = time.Since(began).Seconds()
 	reply := smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ok: queued as " + id.String()} // RC-39, SUB-41
+	if late != nil {
+		told.Dialogue = slices.Clip(s.dialogue.lines)
+		s.srv.needs.Events.Emit(told)
+		if r, struck := s.suffer(*late); struck {
+			return r
+		}
+		return reply
+	}
 	told.Dialogue = s.dialogue.upTo(s, reply)
 	s.srv.needs.Events.Emit(told)
 	return reply
@@ -249,36 +280,38 @@ func (s *Session) finish(ctx context.Context, c *content) smtp.Reply {
 
 // accept is SUB-40: line ends are settled already; validate, repair, judge,
 // store.
-func (s *Session) accept(ctx context.Context, env *mail.Envelope, c *content) (event.MessageAccepted, error) {
-	var told event.MessageAccepted
+func (s *Session) accept(ctx context.Context, env *mail.Envelope, c *content) (told event.MessageAccepted, late *Fault, err error) {
 	if err := s.sound(c); err != nil {
-		return told, err
+		return told, nil, err
 	}
 	h, err := message.SplitHeader(c.header())
 	if err != nil {
-		return told, err
+		return told, nil, err
 	}
 	if s.loops(h) {
-		return told, smtp.LoopFound
+		return told, nil, smtp.LoopFound
 	}
 	if h, told.Repaired, err = s.repair(h, env, c); err != nil {
-		return told, err
+		return told, nil, err
 	}
 	env.Subject, env.MessageID = forPeople(h)
 	env.Params.TLSNotReq = tlsNotRequired(h)
 	env.Size = int64(h.Size()) + c.draft.Size() // for the account's limit; exact below
 	verdict := s.judge(ctx, env, h)
 	if verdict.Refuse != nil {
-		return told, verdict.Refuse
+		return told, nil, verdict.Refuse
+	}
+	if late, err = s.atDot(env, h, c); err != nil || s.closing {
+		return told, nil, err
 	}
 	head := s.compose(env, h, verdict.Prepend)
 	env.Size = int64(len(head)) + c.draft.Size()
 	told.Verdict = verdict.Reasons
 	told.Envelope = snapshot(env)
 	if err := c.draft.Commit(ctx, env, head); err != nil {
-		return told, notStored(err)
+		return told, nil, notStored(err)
 	}
-	return told, nil
+	return told, late, nil
 }
 
 // loops finds mail that goes round: too many hops at all (REL-4), or too often

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"paquebot/internal/event"
@@ -17,8 +18,11 @@ func (s *Session) greet(ctx context.Context) bool {
 	if !s.earlyTalk() {
 		return false
 	}
-	err := s.srv.needs.Policy.Connect(ctx, s.origin)
-	if err == nil {
+	err := s.welcome(ctx)
+	switch {
+	case s.closing:
+		return false
+	case err == nil:
 		s.srv.needs.Events.Emit(event.SessionStarted{Origin: s.origin})
 		s.say(s.greeting(), "")
 		return true
@@ -35,6 +39,16 @@ func (s *Session) greet(ctx context.Context) bool {
 	s.unwelcome = true
 	s.say(r, "connect")
 	return !s.closing
+}
+
+// welcome returns why a client is not welcome.
+func (s *Session) welcome(ctx context.Context) error {
+	for _, stage := range [...]mail.Stage{mail.StageConnect, mail.StageGreeting} {
+		if r, struck := s.strike(stage, Moment{}); struck {
+			return r
+		}
+	}
+	return s.srv.needs.Policy.Connect(ctx, s.origin)
 }
 
 func (s *Session) greeting() smtp.Reply {
@@ -75,13 +89,22 @@ func (s *Session) ehlo(_ context.Context, arg []byte) smtp.Reply {
 	if r, bad := s.takeHello(arg); bad {
 		return r
 	}
+	s.hidden = nil
+	if r, struck := s.strike(mail.StageEhlo, Moment{}); struck {
+		s.hello = false
+		return r
+	}
 	s.origin.ESMTP = true
-	return smtp.Reply{Code: 250, Text: s.keywords()}
+	return smtp.Reply{Code: 250, Text: s.without(s.keywords())}
 }
 
 // helo gives a session without extensions.
 func (s *Session) helo(_ context.Context, arg []byte) smtp.Reply {
 	if r, bad := s.takeHello(arg); bad {
+		return r
+	}
+	if r, struck := s.strike(StageHelo, Moment{}); struck {
+		s.hello = false
 		return r
 	}
 	s.origin.ESMTP = false
@@ -181,6 +204,9 @@ func (s *Session) offered() smtp.ParamSet {
 	}
 	if s.cfg.RequireTLS && s.tls != nil { // RTLS-1
 		p |= smtp.ParamRequireTLS
+	}
+	for _, k := range s.hidden {
+		p &^= hiddenParams[strings.ToUpper(k)]
 	}
 	return p
 }

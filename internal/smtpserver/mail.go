@@ -66,6 +66,9 @@ func (s *Session) begin(ctx context.Context, from smtp.Address, p smtp.MailParam
 		return smtp.BadArg.WithText("Value of a parameter is out of range")
 	}
 	addr := from.String()
+	if r, struck := s.strike(mail.StageMail, Moment{From: addr, HasFrom: true}); struck {
+		return r
+	}
 	if err := s.srv.needs.Policy.Mail(ctx, s.origin, addr, params); err != nil {
 		return smtp.AsReply(err)
 	}
@@ -160,6 +163,9 @@ func (s *Session) rcpt(ctx context.Context, arg []byte) smtp.Reply {
 	}
 	if len(s.tx.recipients) >= s.cfg.Limits.Recipients {
 		return smtp.TooManyRcp // EXT-12: those before stay accepted
+	}
+	if r, struck := s.strike(mail.StageRcpt, Moment{To: to.String()}); struck {
+		return r
 	}
 	found, err := s.srv.needs.Policy.Rcpt(ctx, s.origin, s.tx.from, to.String())
 	if err != nil {

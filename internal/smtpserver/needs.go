@@ -12,13 +12,14 @@ import (
 )
 
 // Needs are the others a session talks to. All are safe for concurrent use and
-// none may be nil, but Accounts where no listener offers AUTH.
+// none may be nil, but Accounts where no listener offers AUTH, and Mishap.
 type Needs struct {
 	Policy   Policy
 	Accounts Accounts
 	Store    Store
 	IDs      *mail.IDs
 	Events   event.Sink
+	Mishap   Mishap // lets things go wrong on purpose; nil in a server
 }
 
 // Policy decides whether mail may enter. Every error is a smtp.Reply or becomes

@@ -21,14 +21,15 @@ import (
 )
 
 // Session is one connection, from greeting to the end. It is used by one
-// goroutine; only idle, conn and stop are shared, under mu.
+// goroutine; only idle, holding, conn and stop are shared, under mu.
 type Session struct {
 	srv *Server
 	cfg *Config
 
-	mu   sync.Mutex
-	conn net.Conn
-	idle bool // waits for a command outside a transaction
+	mu      sync.Mutex
+	conn    net.Conn
+	idle    bool // waits for a command outside a transaction
+	holding bool // waits on purpose
 
 	in       input
 	out      []byte // replies not yet sent
@@ -45,6 +46,7 @@ type Session struct {
 	hello     bool // EHLO or HELO was said in this TLS state
 	unwelcome bool // greeted with 554
 	tx        transaction
+	hidden    []string // keywords of EHLO that a Mishap hides
 
 	closing      bool
 	why          string // how the session ended
@@ -107,6 +109,9 @@ func (s *Session) command(ctx context.Context, line []byte) {
 	case !utf8.Valid(line):
 		s.say(smtp.BadSyntax.WithText("Command is not valid UTF-8"), "")
 		return
+	}
+	if s.srv.needs.Mishap != nil { // who waits within a command reads on
+		line = bytes.Clone(line)
 	}
 	verb, arg := smtp.CutCommand(line)
 	s.dialogue.client(s, verb, line)
@@ -180,7 +185,7 @@ const outMost = 4 << 10
 // refused counts a refusal and slows down who makes many.
 func (s *Session) refused(r *smtp.Reply, what string) {
 	s.refusals++
-	if isProtocolError(*r) {
+	if isProtocolError(*r) && !meant(*r) {
 		s.errors++
 		if s.errors > freeErrors {
 			s.pause(errorDelay)
@@ -266,7 +271,7 @@ var errDraining = errors.New("shutting down")
 func (s *Session) waitStart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.idle = !s.tx.open
+	s.idle = !s.tx.open || s.holding
 	if s.idle && s.srv.isDraining() {
 		return errDraining
 	}

@@ -29,6 +29,9 @@ func (s *Session) starttls(ctx context.Context, arg []byte) smtp.Reply {
 		s.in.drop()
 		return smtp.BadOrder.WithText("Octets after STARTTLS").AndClose()
 	}
+	if r, struck := s.strike(mail.StageStartTLS, Moment{}); struck {
+		return r
+	}
 	ready := smtp.Reply{Code: 220, Enhanced: smtp.Enhanced{Class: 2}, Text: "Ready to start TLS"}
 	s.say(ready, "")
 	s.flush()
@@ -41,7 +44,11 @@ func (s *Session) starttls(ctx context.Context, arg []byte) smtp.Reply {
 func (s *Session) handshake(ctx context.Context) {
 	s.in.shrink()
 	raw := s.conn
-	conn := tls.Server(raw, s.cfg.TLS)
+	settings := s.cfg.TLS
+	if m := s.srv.needs.Mishap; m != nil {
+		settings = m.Handshake(settings, &s.origin)
+	}
+	conn := tls.Server(raw, settings)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Handshake)
 	defer cancel()
 	raw.SetDeadline(time.Now().Add(s.cfg.Timeouts.Handshake))

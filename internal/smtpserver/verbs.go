@@ -93,6 +93,12 @@ func (s *Session) answer(ctx context.Context, verb smtp.Verb, arg []byte) smtp.R
 		}
 		return r
 	}
+	if len(s.hidden) > 0 && s.hides(hiddenVerbs[verb]) {
+		if verb == smtp.VerbBdat {
+			return s.refuseBdat(arg, smtp.NotDone)
+		}
+		return smtp.NotDone
+	}
 	run := verbs[verb].run
 	if run == nil {
 		return smtp.NotDone // SRV-30, EXT-14
@@ -113,6 +119,9 @@ func (s *Session) rset(_ context.Context, arg []byte) smtp.Reply {
 }
 
 func (s *Session) quit(context.Context, []byte) smtp.Reply {
+	if r, struck := s.strike(StageQuit, Moment{}); struck {
+		return r
+	}
 	s.why = "quit"
 	return smtp.Reply{Code: 221, Enhanced: smtp.Enhanced{Class: 2}, Text: "Bye", Close: true}
 }
