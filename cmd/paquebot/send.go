@@ -397,7 +397,7 @@ func (d *dialogue) line(client bool, line string) {
 	if client {
 		fmt.Fprintf(d.w, " %s> %s\n", dash, line)
 		d.starting = strings.EqualFold(line, "STARTTLS")
-		d.login = strings.HasSuffix(line, "<redacted>")
+		d.login = strings.HasSuffix(line, " bytes>")
 		return
 	}
 	if d.login && strings.HasPrefix(line, "334 ") {

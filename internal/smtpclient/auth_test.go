@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -48,7 +49,15 @@ func scramServer(conn net.Conn, cert *tls.Config, offer, password string) error 
 	conv := server.NewConversation()
 	if strings.HasSuffix(f[1], "-PLUS") {
 		state := t.ConnectionState()
-		binding, err := scram.NewTLSExporterBinding(&state)
+		bind := scram.NewTLSExporterBinding
+		if state.Version == tls.VersionTLS12 {
+			bind = func(*tls.ConnectionState) (scram.ChannelBinding, error) {
+				// RFC 5929 §4, by hand: the hash of the certificate shown.
+				sum := sha256.Sum256(cert.Certificates[0].Certificate[0])
+				return scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: sum[:]}, nil
+			}
+		}
+		binding, err := bind(&state)
 		if err != nil {
 			return err
 		}
@@ -101,14 +110,18 @@ func loopback(t *testing.T) (client, server net.Conn) {
 func TestScram(t *testing.T) {
 	for _, c := range []struct {
 		offer, password string
+		version         uint16
 		good            bool
 	}{
-		{"SCRAM-SHA-256", "pass", true},
-		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "pass", true},
-		{"SCRAM-SHA-256", "other", false},
-		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "other", false},
+		{"SCRAM-SHA-256", "pass", tls.VersionTLS13, true},
+		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "pass", tls.VersionTLS13, true},
+		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "pass", tls.VersionTLS12, true},
+		{"SCRAM-SHA-256", "other", tls.VersionTLS13, false},
+		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "other", tls.VersionTLS13, false},
+		{"SCRAM-SHA-256-PLUS SCRAM-SHA-256", "other", tls.VersionTLS12, false},
 	} {
 		cert, pool := peertest.Certificate("there.example")
+		cert.MaxVersion = c.version
 		client, server := loopback(t)
 		done := make(chan error, 1)
 		go func() { done <- scramServer(server, cert, c.offer, c.password) }()

@@ -46,8 +46,10 @@ type Client struct {
 
 	greeting     string
 	loggedIn     bool
-	broken       bool // nothing more can be said here, not even QUIT
-	dirty        bool // a transaction was left open: RSET first
+	loggingIn    bool
+	secrets      []string // of the AUTH under way
+	broken       bool     // nothing more can be said here, not even QUIT
+	dirty        bool     // a transaction was left open: RSET first
 	transactions int
 	used         time.Time // end of the last operation
 	last         smtp.Reply
@@ -226,7 +228,7 @@ func (c *Client) exchange(stage mail.Stage, wait time.Duration, wire []byte) (sm
 	if a := c.write(stage, wire); a != nil {
 		// The peer may have said why before it closed.
 		if r, err := smtp.ReadReply(c.br, smtp.ReplyLimits{}); err == nil {
-			c.hear(r)
+			c.hear(c.discreet(r))
 			c.broken = true
 			return r, nil
 		}
@@ -262,7 +264,7 @@ func (c *Client) reply(stage mail.Stage, wait time.Duration) (smtp.Reply, *Answe
 		c.broken = true
 	}
 	c.last = r
-	c.hear(r)
+	c.hear(c.discreet(r))
 	return r, nil
 }
 

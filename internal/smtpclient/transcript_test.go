@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite the => lines of the transcripts
 // TestTranscripts plays every testdata/*.smtp: what the peer says and must hear
 // (package peertest), settings before it, and what came of it after it.
 //
-//	set: security verify | lmtp | login user pass | token t | nopipelining | nochunking
+//	set: security verify | lmtp | login user pass | token t [renewed] | certificate | nopipelining | nochunking
 //	from: a@here.example            (default)
 //	to: b@there.example [notify=..] (one line each; default one)
 //	params: utf8 8bit binary envid=.. ret=.. requiretls by=..
@@ -76,16 +76,17 @@ func TestTranscripts(t *testing.T) {
 }
 
 type scene struct {
-	name   string
-	lines  []string // all but results, as read
-	script string
-	want   []string
-	got    []string
-	opt    smtpclient.Options
-	trust  bool   // the peer's certificate
-	server string // its name
-	msg    smtpclient.Message
-	times  int
+	certificate bool // of ours is shown
+	name        string
+	lines       []string // all but results, as read
+	script      string
+	want        []string
+	got         []string
+	opt         smtpclient.Options
+	trust       bool   // the peer's certificate
+	server      string // its name
+	msg         smtpclient.Message
+	times       int
 }
 
 func readScene(t *testing.T, text string) *scene {
@@ -149,6 +150,17 @@ func (s *scene) set(t *testing.T, f []string) {
 		s.opt.Login.Only = f[3:]
 	case "token":
 		s.opt.Login = &smtpclient.Login{User: "user", Token: func(context.Context) (string, error) { return f[1], nil }}
+		if len(f) > 2 { // what it is renewed to
+			s.opt.Login.Renew = func(_ context.Context, refused string) (string, error) {
+				if refused != f[1] {
+					t.Errorf("asked to renew %q", refused)
+				}
+				return f[2], nil
+			}
+		}
+	case "certificate":
+		s.opt.Login = &smtpclient.Login{Certificate: true, Optional: true}
+		s.certificate = true
 	case "nopipelining":
 		s.opt.NoPipelining = true
 	case "nochunking":
@@ -221,6 +233,9 @@ func (s *scene) play(t *testing.T) {
 	defer l.Close()
 	server, pool := peertest.Certificate("there.example")
 	s.opt.TLS = &tls.Config{ServerName: s.server, RootCAs: pool}
+	if s.certificate {
+		s.opt.TLS.Certificates = server.Certificates
+	}
 	if !s.trust {
 		s.opt.TLS.RootCAs = x509.NewCertPool()
 	}
