@@ -93,7 +93,7 @@ func (c *DevCmd) Run(g *Globals) error {
 	}
 	web := &http.Server{
 		Handler: console.New(console.Config{Version: versionString()}, console.Needs{
-			Store: n.Caught(), CA: ca.PEM, Ports: ports,
+			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
 			Ready: func() error { return n.Ready(context.Background()) },
 		}),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,

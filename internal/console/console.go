@@ -92,6 +92,13 @@ func (c *console) handlers() map[string]http.HandlerFunc {
 		"GET /api/dev/wait":                    c.apiWait,
 		"POST /api/dev/assert":                 c.apiAssert,
 		"GET /api/dev/openapi.json":            c.apiDescription,
+		"GET /api/dev/rules":                   c.apiRules,
+		"PUT /api/dev/rules":                   c.apiPutRules,
+		"POST /api/dev/rules":                  c.apiPostRules,
+		"DELETE /api/dev/rules":                c.apiClearRules,
+		"GET /api/dev/rules/{id}":              c.apiRule,
+		"DELETE /api/dev/rules/{id}":           c.apiDeleteRule,
+		"GET /api/dev/addresses":               c.apiAddresses,
 		"GET /view/latest":                     c.viewLatest,
 	}
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"paquebot/internal/catch"
+	"paquebot/internal/mishap"
 )
 
 // Config says who may ask.
@@ -20,6 +21,8 @@ type Needs struct {
 	// Ready returns nil when the SMTP ports listen, else what is missing. Nil:
 	// always ready.
 	Ready func() error
+	// Mishap is what goes wrong on purpose; nil where nothing does.
+	Mishap *mishap.Mishap
 	// CA is the certificate (PEM) that clients must trust, served at /ca.pem.
 	CA []byte
 	// Ports of this instance; a zero is left out of what is shown.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"paquebot/internal/mishap"
 )
 
 // operation tells of one route under /api/dev.
@@ -37,6 +39,10 @@ var (
 	sinceThen  = parameter{"since", "Only what was caught since this time (RFC 3339).", "string"}
 	noMessage  = answer{http.StatusNotFound, "No such message.", "text/plain"}
 	notRead    = answer{http.StatusBadRequest, "The request was not understood; the text says why.", "text/plain"}
+	ofMailbox  = parameter{"mailbox", "Only rules of this mailbox (match.user); those sent become its own.", "string"}
+	badRule    = answer{http.StatusBadRequest, "No rule was taken: which key of which one, and why.", RuleFault{}}
+	manyRules  = answer{http.StatusConflict, "There would be too many rules.", RuleFault{}}
+	noMishap   = answer{http.StatusNotFound, "Nothing fails on purpose here: this is no paquebot dev.", "text/plain"}
 	wholeMails = answer{http.StatusOK, "The messages in full.", Found{}}
 )
 
@@ -77,6 +83,17 @@ func operations() []operation {
 		{"GET /api/dev/events", "Server-sent events: hello, caught, deleted, failed",
 			[]parameter{inMailbox, search, {"last_event_id", "Resume after this event, as the header Last-Event-ID does.", "string"}},
 			nil, []answer{{http.StatusOK, "The stream.", "text/event-stream"}}},
+		{"GET /api/dev/rules", "List what goes wrong on purpose, with what became of it", []parameter{ofMailbox}, nil,
+			[]answer{{http.StatusOK, "The rules, and how far addresses that count have come.", Rules{}}, noMishap}},
+		{"PUT /api/dev/rules", "Replace all rules, or those of a mailbox; all of these are taken or none", []parameter{ofMailbox}, RuleList{},
+			[]answer{{http.StatusOK, "The rules in force.", Rules{}}, badRule, manyRules, noMishap}},
+		{"POST /api/dev/rules", "Add a rule or several; one whose id is there takes its place", []parameter{ofMailbox}, mishap.Rule{},
+			[]answer{{http.StatusCreated, "They are in force.", Rules{}}, badRule, manyRules, noMishap}},
+		{"DELETE /api/dev/rules", "Remove all rules, or those of a mailbox, and forget what was deferred", []parameter{ofMailbox}, nil,
+			[]answer{{http.StatusOK, "How many went.", Deleted{}}, noMishap}},
+		{"GET /api/dev/rules/{id}", "Read a rule", nil, nil, []answer{{http.StatusOK, "The rule.", mishap.View{}}, {http.StatusNotFound, "No such rule.", "text/plain"}}},
+		{"DELETE /api/dev/rules/{id}", "Remove a rule", nil, nil, []answer{{http.StatusOK, "It is gone.", Deleted{}}, {http.StatusNotFound, "No such rule.", "text/plain"}}},
+		{"GET /api/dev/addresses", "What addresses mean, without any rule", nil, nil, []answer{{http.StatusOK, "The table.", Addresses{}}}},
 		{"GET /api/dev/info", "This instance: version, ports, how much it keeps", nil, nil, []answer{{http.StatusOK, "What it is.", Info{}}}},
 		{"GET /api/dev/openapi.json", "This description", nil, nil, []answer{{http.StatusOK, "OpenAPI 3.1.", "application/json"}}},
 	}

@@ -16,6 +16,7 @@ import (
 	"paquebot/internal/catch"
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
+	"paquebot/internal/mishap"
 	"paquebot/internal/smtp"
 )
 
@@ -64,7 +65,13 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		}
 	}
 	s.Emit(event.CommandRefused{Origin: mail.Origin{Session: "S"}, Command: "AUTH", Reply: smtp.NotDone, Advice: "Use 1587."})
-	c := &console{parses: make(chan struct{}, 1), config: Config{Version: "0"}, needs: Needs{Store: s}}
+	m := mishap.New(mishap.Config{})
+	if _, err := m.Add("app", mishap.Rule{ID: "latest", Stage: mishap.Rcpt, Do: mishap.Action{Reply: "452", Delay: mishap.Duration(time.Second)}}); err != nil {
+		t.Fatal(err)
+	}
+	m.At(mishap.Facts{Stage: mishap.Rcpt, User: "app", Recipient: "a+defer-2@example.com"})
+	m.At(mishap.Facts{Stage: mishap.Rcpt, Recipient: "a+defer-2@example.com"})
+	c := &console{parses: make(chan struct{}, 1), config: Config{Version: "0"}, needs: Needs{Store: s, Mishap: m}}
 	doc := c.describe()
 	types := doc.Components.Schemas
 	for path, item := range doc.Paths {

@@ -1,7 +1,6 @@
 package mishap
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -149,18 +148,14 @@ type Facts struct {
 // Duration is a length of time that is written "5s" in JSON.
 type Duration time.Duration
 
-// MarshalJSON writes "5s".
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+// MarshalText writes "5s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalJSON reads "5s" or "500ms".
-func (d *Duration) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("a length of time is written like \"5s\" or \"500ms\", not %s", b)
-	}
-	v, err := time.ParseDuration(s)
+// UnmarshalText reads "5s" or "500ms".
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is not a length of time; write \"5s\" or \"500ms\"", s)
+		return fmt.Errorf("%q is not a length of time; write \"5s\" or \"500ms\"", b)
 	}
 	*d = Duration(v)
 	return nil
