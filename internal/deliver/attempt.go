@@ -51,6 +51,9 @@ func (d *Deliverer) bySMTP(ctx context.Context, a mail.Attempt) []mail.Outcome {
 	for i := range t.pending {
 		t.pending[i] = i
 	}
+	if a.Route.Account != "" {
+		return t.toSmarthost(ctx)
+	}
 	hops := d.pool.prefer(a.Route.Hops[:min(len(a.Route.Hops), hostsMax)], t)
 	for h, hop := range hops {
 		addrs, trouble := t.addrs(ctx, hop)

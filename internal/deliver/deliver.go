@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"paquebot/internal/event"
@@ -21,6 +22,14 @@ type Deliverer struct {
 	// Sessions of TLS are resumed only at the level at which they were made.
 	trusting, doubting tls.ClientSessionCache
 	web                *http.Client
+
+	open    context.Context // until Close: look-outs for better endpoints
+	close   context.CancelFunc
+	life    context.Context // a little longer: goodbyes to those who lost a race
+	die     context.CancelFunc
+	losers  sync.WaitGroup // of both
+	mu      sync.Mutex
+	watched map[string]bool // smart hosts of which a better endpoint is looked for
 }
 
 // ticketsMax is how many TLS sessions are remembered for resumption.
@@ -31,6 +40,9 @@ func New(c Config, n Needs) *Deliverer {
 	if n.Events == nil {
 		n.Events = event.Discard
 	}
+	if n.Endpoints == nil {
+		n.Endpoints = NewEndpoints(nil, n.Events)
+	}
 	c = c.orDefaults()
 	d := &Deliverer{
 		conf:     c,
@@ -39,14 +51,22 @@ func New(c Config, n Needs) *Deliverer {
 		quirks:   newQuirks(),
 		trusting: tls.NewLRUClientSessionCache(ticketsMax),
 		doubting: tls.NewLRUClientSessionCache(ticketsMax),
+		watched:  map[string]bool{},
 	}
 	d.web = newWebClient(d)
+	d.open, d.close = context.WithCancel(context.Background())
+	d.life, d.die = context.WithCancel(context.Background())
 	return d
 }
 
 // Close ends all idle sessions with QUIT and waits for that (TRAP-30).
 // Attempts under way are not touched; their sessions end with them.
 func (d *Deliverer) Close() {
+	d.close()
+	defer d.die()
+	late := time.AfterFunc(closeMax, d.die)
+	d.losers.Wait()
+	late.Stop()
 	d.pool.close()
 	d.web.CloseIdleConnections()
 }

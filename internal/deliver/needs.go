@@ -11,6 +11,7 @@ import (
 	"paquebot/internal/dns"
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
+	"paquebot/internal/provider"
 	"paquebot/internal/smtpclient"
 )
 
@@ -54,7 +55,24 @@ type Needs struct {
 	// PerConnection is how many messages a session with a site may carry, beside
 	// the pool's own limit; 0 or nil: no more than that.
 	PerConnection func(site string) int
-	Events        event.Sink // nil: nobody listens
+	// Profile is what is known of a smart host, by mail.Route.Account; nil:
+	// nothing.
+	Profile func(account string) Profile
+	// Endpoints remembers which endpoints work; nil: for as long as this lives.
+	Endpoints *Endpoints
+	// Network names where we are, by our address (zero: the system's choice) and
+	// the gateway: what works in one place may not in another (SH-5). nil: we are
+	// always in the same place.
+	Network func(src netip.Addr) string
+	Events  event.Sink // nil: nobody listens
+}
+
+// Profile is what is known of a smart host. Zero fields have the defaults named.
+type Profile struct {
+	Provider   *provider.Provider // nil: none of the catalogue
+	Recipients int                // of one transaction; 100
+	Recheck    time.Duration      // between looks at a better endpoint; 5 min
+	Idle       time.Duration      // for which a session may be unused; PoolLimits.Idle
 }
 
 // Resolver looks up the addresses of a hop that has none; internal/dns.

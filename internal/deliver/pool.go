@@ -118,6 +118,24 @@ func (p *pool) put(s *session) {
 	p.mu.Unlock()
 }
 
+// drop ends the idle sessions of a smart host.
+func (p *pool) drop(account string) {
+	p.mu.Lock()
+	var all []*session
+	for k, list := range p.idle {
+		if k.account == account {
+			all = append(all, list...)
+			p.count -= len(list)
+			delete(p.idle, k)
+		}
+	}
+	p.mu.Unlock()
+	for _, s := range all {
+		s.timer.Stop()
+		p.end(s)
+	}
+}
+
 func (p *pool) expire(s *session) {
 	p.mu.Lock()
 	had := p.remove(s)

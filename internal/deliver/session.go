@@ -31,10 +31,7 @@ func (t *attempt) session(ctx context.Context, hop mail.Hop, addr netip.AddrPort
 	start := time.Now()
 	c, err := t.open(ctx, hop, addr, how)
 	if err != nil {
-		var a smtpclient.Answer
-		if !errors.As(err, &a) {
-			a = smtpclient.Answer{Kind: smtpclient.Lost, Stage: mail.StageConnect, Reply: smtp.NoHost.Because(err)} // CLI-20
-		}
+		a := asAnswer(err)
 		t.failed(hop, addr, a)
 		return nil, false, &a
 	}
@@ -64,8 +61,12 @@ func (t *attempt) open(ctx context.Context, hop mail.Hop, addr netip.AddrPort, h
 	if err != nil {
 		return nil, err
 	}
+	return smtpclient.Open(ctx, conn, t.options(hop, how))
+}
+
+func (t *attempt) options(hop mail.Hop, how manner) smtpclient.Options {
 	cred := t.credential()
-	o := smtpclient.Options{
+	return smtpclient.Options{
 		Ehlo:         t.ehlo(),
 		LMTP:         t.a.Route.Transport == mail.LMTP,
 		Security:     how.security,
@@ -75,7 +76,15 @@ func (t *attempt) open(ctx context.Context, hop mail.Hop, addr netip.AddrPort, h
 		NoPipelining: how.quirk.noPipelining,
 		NoChunking:   how.quirk.noChunking,
 	}
-	return smtpclient.Open(ctx, conn, o)
+}
+
+// asAnswer is why a session was not opened.
+func asAnswer(err error) smtpclient.Answer {
+	var a smtpclient.Answer
+	if !errors.As(err, &a) {
+		a = smtpclient.Answer{Kind: smtpclient.Lost, Stage: mail.StageConnect, Reply: smtp.NoHost.Because(err)} // CLI-20
+	}
+	return a
 }
 
 func (t *attempt) credential() Credential {
@@ -84,6 +93,21 @@ func (t *attempt) credential() Credential {
 	}
 	c, _ := t.d.needs.Credential(t.a.Route.Account)
 	return c
+}
+
+// recheckEvery is how often a better endpoint is looked for, unless the operator
+// says otherwise.
+const recheckEvery = 5 * time.Minute
+
+func (t *attempt) profile() Profile {
+	var p Profile
+	if t.a.Route.Account != "" && t.d.needs.Profile != nil {
+		p = t.d.needs.Profile(t.a.Route.Account)
+	}
+	if p.Recheck <= 0 {
+		p.Recheck = recheckEvery
+	}
+	return p
 }
 
 func (t *attempt) dial(ctx context.Context, hop mail.Hop, addr netip.AddrPort) (net.Conn, error) {

@@ -270,6 +270,53 @@ type ConnectionFailed struct {
 	Reply smtp.Reply
 }
 
+// SmarthostChanged: mail for a smart host takes another of its endpoints from
+// now on.
+type SmarthostChanged struct {
+	Smarthost string
+	From, To  string // "smtp.provider.example:587"
+	Why       string // in plain words
+}
+
+// SmarthostAlarmed: an endpoint of a smart host cannot prove who it is, has no
+// TLS any more, or refused our credential. Stopped: nothing leaves by any of its
+// endpoints until this is mended; else mail leaves by another one.
+type SmarthostAlarmed struct {
+	Smarthost string
+	Endpoint  string
+	Addr      netip.AddrPort
+	Stage     mail.Stage
+	Reply     smtp.Reply
+	Why       string // in plain words, with what to do
+	Stopped   bool
+}
+
+// SmarthostMended: what SmarthostAlarmed told of is over.
+type SmarthostMended struct {
+	Smarthost   string
+	Endpoint    string // by which mail leaves now
+	TookSeconds float64
+}
+
+// SmarthostFailedOver: mail for a smart host goes to another one, by the
+// operator's rule, or (Ended) goes to itself again.
+type SmarthostFailedOver struct {
+	Smarthost string
+	To        string
+	Why       string
+	Ended     bool
+}
+
+// ContentAdapted: a message went to a next hop with other header fields than it
+// is stored with (SH-12).
+type ContentAdapted struct {
+	ID       mail.ID
+	Site     string
+	Stripped []string // names of fields
+	Added    []string
+	Why      string
+}
+
 // SpoolRecovered: the spool was opened.
 type SpoolRecovered struct {
 	Messages    int64 // unfinished
@@ -384,6 +431,11 @@ func (SiteResumed) Name() string         { return "site.resumed" }
 func (RuleSet) Name() string             { return "queue.rule" }
 func (ConnectionOpened) Name() string    { return "connection.opened" }
 func (ConnectionFailed) Name() string    { return "connection.failed" }
+func (SmarthostChanged) Name() string    { return "smarthost.changed" }
+func (SmarthostAlarmed) Name() string    { return "smarthost.alarm" }
+func (SmarthostMended) Name() string     { return "smarthost.mended" }
+func (SmarthostFailedOver) Name() string { return "smarthost.failed_over" }
+func (ContentAdapted) Name() string      { return "delivery.adapted" }
 func (SpoolRecovered) Name() string      { return "spool.recovered" }
 func (SpoolSynced) Name() string         { return "spool.synced" }
 func (SpoolTroubled) Name() string       { return "spool.troubled" }
@@ -400,43 +452,55 @@ func (AccountChanged) Name() string      { return "account.changed" }
 func (MessageCaught) Name() string       { return "message.caught" }
 func (AnnouncementFailed) Name() string  { return "webhook.failed" }
 
-func (ConnectionRefused) Level() Level  { return Info }
-func (ConnectionProxied) Level() Level  { return Debug }
-func (SessionStarted) Level() Level     { return Debug }
-func (CommandRefused) Level() Level     { return Info }
-func (TLSFailed) Level() Level          { return Info }
-func (AuthSucceeded) Level() Level      { return Debug }
-func (AuthFailed) Level() Level         { return Warn }
-func (Attacked) Level() Level           { return Warn }
-func (MishapStruck) Level() Level       { return Info }
-func (MessageAccepted) Level() Level    { return Info }
-func (MessageRefused) Level() Level     { return Info }
-func (MessageRouted) Level() Level      { return Debug }
-func (DeliveryTried) Level() Level      { return Debug }
-func (RecipientSettled) Level() Level   { return Info }
-func (ReportSent) Level() Level         { return Info }
-func (ReportFailed) Level() Level       { return Warn }
-func (MessageFinished) Level() Level    { return Debug }
-func (OperatorActed) Level() Level      { return Info }
-func (SiteBackedOff) Level() Level      { return Warn }
-func (SiteResumed) Level() Level        { return Info }
-func (RuleSet) Level() Level            { return Info }
-func (ConnectionOpened) Level() Level   { return Debug }
-func (ConnectionFailed) Level() Level   { return Debug }
-func (SpoolRecovered) Level() Level     { return Info }
-func (SpoolSynced) Level() Level        { return Debug }
-func (SpoolHealed) Level() Level        { return Warn }
-func (SpoolCompacted) Level() Level     { return Debug }
-func (ServerStarted) Level() Level      { return Info }
-func (ServerDraining) Level() Level     { return Info }
-func (ServerStopped) Level() Level      { return Info }
-func (CertificateLoaded) Level() Level  { return Info }
-func (AccountChanged) Level() Level     { return Info }
-func (MessageCaught) Level() Level      { return Debug }
-func (AnnouncementFailed) Level() Level { return Warn }
+func (ConnectionRefused) Level() Level   { return Info }
+func (ConnectionProxied) Level() Level   { return Debug }
+func (SessionStarted) Level() Level      { return Debug }
+func (CommandRefused) Level() Level      { return Info }
+func (TLSFailed) Level() Level           { return Info }
+func (AuthSucceeded) Level() Level       { return Debug }
+func (AuthFailed) Level() Level          { return Warn }
+func (Attacked) Level() Level            { return Warn }
+func (MishapStruck) Level() Level        { return Info }
+func (MessageAccepted) Level() Level     { return Info }
+func (MessageRefused) Level() Level      { return Info }
+func (MessageRouted) Level() Level       { return Debug }
+func (DeliveryTried) Level() Level       { return Debug }
+func (RecipientSettled) Level() Level    { return Info }
+func (ReportSent) Level() Level          { return Info }
+func (ReportFailed) Level() Level        { return Warn }
+func (MessageFinished) Level() Level     { return Debug }
+func (OperatorActed) Level() Level       { return Info }
+func (SiteBackedOff) Level() Level       { return Warn }
+func (SiteResumed) Level() Level         { return Info }
+func (RuleSet) Level() Level             { return Info }
+func (ConnectionOpened) Level() Level    { return Debug }
+func (ConnectionFailed) Level() Level    { return Debug }
+func (SmarthostChanged) Level() Level    { return Warn }
+func (SmarthostMended) Level() Level     { return Warn }
+func (SmarthostFailedOver) Level() Level { return Warn }
+func (ContentAdapted) Level() Level      { return Debug }
+func (SpoolRecovered) Level() Level      { return Info }
+func (SpoolSynced) Level() Level         { return Debug }
+func (SpoolHealed) Level() Level         { return Warn }
+func (SpoolCompacted) Level() Level      { return Debug }
+func (ServerStarted) Level() Level       { return Info }
+func (ServerDraining) Level() Level      { return Info }
+func (ServerStopped) Level() Level       { return Info }
+func (CertificateLoaded) Level() Level   { return Info }
+func (AccountChanged) Level() Level      { return Info }
+func (MessageCaught) Level() Level       { return Debug }
+func (AnnouncementFailed) Level() Level  { return Warn }
 
 func (SpoolTroubled) Level() Level       { return Alarm }
 func (CertificateTroubled) Level() Level { return Alarm }
+
+// Level is Warn where mail still leaves by another endpoint.
+func (e SmarthostAlarmed) Level() Level {
+	if e.Stopped {
+		return Alarm
+	}
+	return Warn
+}
 
 func (e WatchdogRan) Level() Level {
 	if e.Stray > 0 {
@@ -459,6 +523,7 @@ func (e DeliveryTried) Message() mail.ID      { return e.ID }
 func (e RecipientSettled) Message() mail.ID   { return e.ID }
 func (e ReportSent) Message() mail.ID         { return e.ID }
 func (e ReportFailed) Message() mail.ID       { return e.ID }
+func (e ContentAdapted) Message() mail.ID     { return e.ID }
 func (e MessageFinished) Message() mail.ID    { return e.ID }
 func (e OperatorActed) Message() mail.ID      { return e.ID }
 func (e MessageCaught) Message() mail.ID      { return e.ID }
