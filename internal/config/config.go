@@ -82,17 +82,36 @@ type Match struct {
 
 // Smarthost is a server that takes outgoing mail from us.
 type Smarthost struct {
-	Provider   string   `toml:"provider"`
-	Host       string   `toml:"host"`
-	Ports      []int    `toml:"ports"`
-	TLS        string   `toml:"tls"` // verify, encrypt, clear
-	Username   string   `toml:"username"`
-	Password   Secret   `toml:"password"`
-	OAuth2     *OAuth2  `toml:"oauth2"`
-	ClientCert string   `toml:"client_cert"`
-	ClientKey  string   `toml:"client_key"`
-	CA         string   `toml:"ca"`
-	Mechanisms []string `toml:"mechanisms"`
+	Provider   string     `toml:"provider"`
+	Region     string     `toml:"region"`
+	Host       string     `toml:"host"`
+	Ports      []int      `toml:"ports"`
+	Endpoints  []Endpoint `toml:"endpoints"`
+	MX         bool       `toml:"mx"`
+	TLS        string     `toml:"tls"` // verify, encrypt, clear
+	Username   string     `toml:"username"`
+	Password   Secret     `toml:"password"`
+	OAuth2     *OAuth2    `toml:"oauth2"`
+	ClientCert string     `toml:"client_cert"`
+	ClientKey  string     `toml:"client_key"`
+	CA         string     `toml:"ca"`
+	Mechanisms []string   `toml:"mechanisms"`
+
+	Connections           int           `toml:"connections"`
+	Rate                  Rate          `toml:"rate"`
+	MessagesPerConnection int           `toml:"messages_per_connection"`
+	RecipientsPerMessage  int           `toml:"recipients_per_message"`
+	QuotaPerDay           int           `toml:"quota_per_day"`
+	Failover              string        `toml:"failover"`
+	FailoverAfter         time.Duration `toml:"failover_after"`
+	Recheck               time.Duration `toml:"recheck"`
+}
+
+// Endpoint is one port of a smart host.
+type Endpoint struct {
+	Host string `toml:"host"` // "": the smart host's
+	Port int    `toml:"port"`
+	TLS  string `toml:"tls"` // starttls, tls, none; "": as is usual on the port
 }
 
 // OAuth2 is how a smart host's access token is got.

@@ -75,7 +75,7 @@ func keyPath(path string) string { return keyName(path) }
 // stand inline.
 func isTable(v reflect.Value) bool {
 	switch v.Interface().(type) {
-	case Secret, Size, Rate, Recipients, Aliases, netip.Addr, netip.Prefix, time.Duration, []Source:
+	case Secret, Size, Rate, Recipients, Aliases, netip.Addr, netip.Prefix, time.Duration, []Source, []Endpoint:
 		return false
 	}
 	switch v.Kind() {
@@ -119,6 +119,8 @@ func tomlValue(v reflect.Value) string {
 	case Recipients:
 		return t.toml()
 	case Aliases:
+		return t.toml()
+	case Endpoint:
 		return t.toml()
 	case Source:
 		if t.Ehlo == "" {

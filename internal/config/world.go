@@ -158,6 +158,7 @@ func (c *Config) equip(r *report, path string, s *Smarthost) {
 		c.fetch(r, path+".oauth2.client_secret", &s.OAuth2.ClientSecret)
 		c.fetch(r, path+".oauth2.refresh_token", &s.OAuth2.RefreshToken)
 	}
+	s.checkShape(r, path)
 	s.CA, s.ClientCert, s.ClientKey = c.file(s.CA), c.file(s.ClientCert), c.file(s.ClientKey)
 	checkAuthorities(r, path+".ca", s.CA)
 	if s.ClientCert != "" && s.ClientKey != "" {

@@ -70,7 +70,11 @@ func (f folder) load(text string) (*Config, string) {
 	for _, p := range problems {
 		fmt.Fprintf(&b, "%s line %d %s; %s\n", p.Severity, p.Line, p.Message, p.Remedy)
 	}
-	return c, strings.ReplaceAll(b.String(), f.dir, "DIR")
+	said := strings.ReplaceAll(b.String(), f.dir, "DIR")
+	for _, day := range []time.Time{time.Now(), time.Now().Add(-time.Minute)} { // a certificate that just ended
+		said = strings.ReplaceAll(said, "expired on "+day.Format(time.DateOnly), "expired on TODAY")
+	}
+	return c, said
 }
 
 // What only the machine knows: a table of texts and what is said of them.

@@ -205,11 +205,7 @@ func routeConfig(c *config.Config, own []netip.Addr) route.Config {
 		})
 	}
 	for name, s := range c.Smarthosts {
-		host := route.Smarthost{Host: s.Host, Security: mail.Security(s.TLS)}
-		for _, p := range s.Ports {
-			host.Ports = append(host.Ports, uint16(p))
-		}
-		r.Smarthosts[name] = host
+		r.Smarthosts[name] = smarthostRoute(s)
 	}
 	for name, p := range c.Pools {
 		for _, s := range p.Sources {

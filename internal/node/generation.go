@@ -62,7 +62,10 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	if err != nil {
 		return nil, err
 	}
+	profiles := profiles(c)
 	needs := deliver.Needs{Names: g.names, Dial: n.world.Dial, Events: n.events, PerConnection: n.shaper.PerConnection,
+		Endpoints: n.endpoints, Network: n.network.of,
+		Profile:    func(name string) deliver.Profile { return profiles[name] },
 		Credential: func(name string) (deliver.Credential, bool) { v, ok := credentials[name]; return v, ok }}
 	if n.caught != nil {
 		needs.Catcher = n.caught
@@ -121,8 +124,8 @@ func credentials(c *config.Config, web *http.Client) (map[string]deliver.Credent
 	all := map[string]deliver.Credential{}
 	for name, s := range c.Smarthosts {
 		v := deliver.Credential{}
-		if s.Username != "" || s.OAuth2 != nil {
-			v.Login = &smtpclient.Login{User: s.Username, Password: s.Password.Reveal(), Only: s.Mechanisms, Token: tokens(s.OAuth2, web)}
+		if s.User() != "" || s.OAuth2 != nil {
+			v.Login = &smtpclient.Login{User: s.User(), Password: s.Password.Reveal(), Only: s.Mechanisms, Token: tokens(s.OAuth2, web)}
 		}
 		roots, err := readRoots(s.CA)
 		if err != nil {
@@ -216,6 +219,7 @@ func shapingConfig(c *config.Config) shaping.Config {
 			Rate: shaping.Rate{Messages: r.Rate.N, Per: r.Rate.Per},
 		})
 	}
+	s.Rules = append(s.Rules, smarthostLimits(c)...)
 	return s
 }
 

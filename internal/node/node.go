@@ -15,6 +15,7 @@ import (
 	"paquebot/internal/api"
 	"paquebot/internal/catch"
 	"paquebot/internal/config"
+	"paquebot/internal/deliver"
 	"paquebot/internal/event"
 	"paquebot/internal/listen"
 	"paquebot/internal/mail"
@@ -64,6 +65,10 @@ type Node struct {
 	caught  *catch.Store   // nil unless mail is caught
 	mishaps *mishap.Mishap // nil unless this is dev
 	shaper  *shaping.Shaper
+
+	endpoints *deliver.Endpoints // which work, of smart hosts
+	network   network
+
 	queue   *queue.Queue
 	intake  *intake
 	current current
@@ -134,6 +139,7 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 	}
 	n.openMishaps(c, sockets)
 	n.shaper = shaping.New(shapingConfig(c))
+	n.endpoints = deliver.NewEndpoints(n.disk.Past.Table("endpoints"), n.events)
 	n.intake = &intake{spool: n.disk.Spool}
 	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers, AccountReports: o.Dev != nil}, queue.Needs{
 		Spool: n.disk.Spool, Router: &n.current, Shaper: &n.current, Courier: n.courier(),

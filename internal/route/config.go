@@ -55,6 +55,12 @@ type Smarthost struct {
 	// that form (SH-2).
 	Security mail.Security
 	Ehlo     string
+	// Endpoints, if given, stand instead of Host and Ports, with the security of
+	// each (SH-2).
+	Endpoints []mail.Hop
+	// MX looks Host up as a mail domain: its exchangers, which must lie within it,
+	// at the ports of Endpoints (SH-8).
+	MX bool
 }
 
 // defaultPorts is SH-5's order.

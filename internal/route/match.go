@@ -72,6 +72,7 @@ type rule struct {
 	account           []string
 	route             mail.Route // what it leads to; for byMX only the settings
 	byMX              bool
+	exchangers        bool // route's hosts are mail domains: their MX are meant
 }
 
 func parsePatterns(list []string) []pattern {

@@ -66,6 +66,7 @@ func (r *Router) prepare(given Rule) (rule, error) {
 		out.byMX = true
 	case isHost:
 		out.route, err = smarthostRoute(given.Via, host)
+		out.exchangers = host.MX
 	case isPool:
 		out.byMX, out.route.Sources = true, pool
 	default:
@@ -100,7 +101,10 @@ func (r *Router) Route(ctx context.Context, env *mail.Envelope, recipient string
 		if !r.rules[i].matches(env, recipient) {
 			continue
 		}
-		if !r.rules[i].byMX {
+		switch {
+		case r.rules[i].exchangers:
+			return r.exchangersOf(ctx, r.rules[i].route)
+		case !r.rules[i].byMX:
 			return r.rules[i].route, nil
 		}
 		settings = r.rules[i].route

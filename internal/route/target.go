@@ -85,6 +85,9 @@ func isLoopback(host string) bool {
 // smarthostRoute makes the endpoints of a smart host, equally secure each
 // (SH-2, SH-4). Its name serves for the credential and for shaping.
 func smarthostRoute(name string, s Smarthost) (mail.Route, error) {
+	if len(s.Endpoints) > 0 {
+		return endpointsRoute(name, s), nil
+	}
 	if s.Host == "" {
 		return mail.Route{}, fmt.Errorf("smart host %q has no host", name)
 	}
@@ -109,4 +112,20 @@ func smarthostRoute(name string, s Smarthost) (mail.Route, error) {
 		r.Hops = append(r.Hops, hop)
 	}
 	return r, nil
+}
+
+// endpointsRoute takes the endpoints as they are given.
+func endpointsRoute(name string, s Smarthost) mail.Route {
+	r := mail.Route{Site: name, Transport: mail.SMTP, Security: s.Security, Account: name, Ehlo: s.Ehlo}
+	if r.Security == "" {
+		r.Security = mail.Verify
+	}
+	for _, hop := range s.Endpoints {
+		hop.Name = strings.ToLower(hop.Name)
+		if addr, err := netip.ParseAddr(hop.Name); err == nil {
+			hop.Addrs = []netip.Addr{addr.Unmap()}
+		}
+		r.Hops = append(r.Hops, hop)
+	}
+	return r
 }

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"time"
+
+	"paquebot/internal/config"
+	"paquebot/internal/deliver"
+	"paquebot/internal/mail"
+	"paquebot/internal/route"
+	"paquebot/internal/shaping"
+)
+
+// This file turns [smarthost] tables, with what the catalogue knows, into what
+// the rooms need.
+
+// smarthostRoute is a smart host's endpoints, in the order to try (SH-1).
+func smarthostRoute(s config.Smarthost) route.Smarthost {
+	host := route.Smarthost{Host: s.HostName(), Security: mail.Security(s.TLS), MX: s.MX}
+	for _, e := range s.EndpointList() {
+		hop := mail.Hop{Name: e.Host, Port: uint16(e.Port)}
+		switch e.TLS {
+		case "tls":
+			hop.Security = mail.Implicit
+		case "none":
+			hop.Security = mail.Clear
+		}
+		host.Endpoints = append(host.Endpoints, hop)
+	}
+	return host
+}
+
+// profiles are what delivery must know of each smart host.
+func profiles(c *config.Config) map[string]deliver.Profile {
+	all := map[string]deliver.Profile{}
+	for name, s := range c.Smarthosts {
+		p := deliver.Profile{Recheck: s.Recheck, Recipients: s.RecipientsPerMessage}
+		known, _, err := s.Catalogued()
+		if err == nil && known != nil {
+			p.Provider = known
+			p.Recipients = orInt(p.Recipients, known.Limits.Recipients)
+			p.Idle = time.Duration(known.Limits.IdleSeconds) * time.Second
+		}
+		all[name] = p
+	}
+	return all
+}
+
+// smarthostLimits are the operator's limits for smart hosts, then those their
+// providers publish (SH-11). They stand behind [[shape]] tables.
+func smarthostLimits(c *config.Config) []shaping.Limits {
+	var all []shaping.Limits
+	for name, s := range c.Smarthosts {
+		l := shaping.Limits{Site: name, Connections: s.Connections, PerConnection: s.MessagesPerConnection,
+			Rate: shaping.Rate{Messages: s.Rate.N, Per: s.Rate.Per}}
+		if known, _, err := s.Catalogued(); err == nil && known != nil {
+			l.PerConnection = orInt(l.PerConnection, known.Limits.MessagesPerConnection)
+			if n := known.Limits.MessagesPerMinute; l.Rate.Messages == 0 && n > 0 {
+				l.Rate = shaping.Rate{Messages: n, Per: time.Minute}
+			}
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+func orInt(n, other int) int {
+	if n == 0 {
+		return other
+	}
+	return n
+}
