@@ -23,7 +23,7 @@ func (c *Config) checkSmarthosts(r *report) {
 }
 
 func (s Smarthost) checkHost(r *report, name, path string) {
-	_, region, err := s.Catalogued()
+	known, region, err := s.Catalogued()
 	host := strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]")
 	switch {
 	case err != nil && s.Region != "":
@@ -32,10 +32,10 @@ func (s Smarthost) checkHost(r *report, name, path string) {
 		r.faultDo(path+".provider", `the list: paquebot doctor --providers; or write host = "…" instead`, "%v", err)
 	case s.Region != "" && region == nil:
 		r.faultDo(path+".region", "delete this line, or name the provider", "region %q belongs to no provider", s.Region)
+	case known != nil && known.OwnHost && s.Host == "" && !s.endpointsHaveHosts():
+		r.faultDo(path, "add host = \"…\"; "+known.Auth.Hint, "the host of %s is your own, so the catalogue cannot know it", known.Title)
 	case s.Host == "" && s.HostName() == "" && !s.endpointsHaveHosts():
 		r.faultDo(path, `add provider = "sendgrid", or host = "smtp.provider.example"`, "[smarthost.%s] has no host", name)
-	case s.Host == "" && region != nil && strings.ContainsAny(region.Host, "<>{}*"):
-		r.faultDo(path, fmt.Sprintf("add host = \"…\"; it looks like %s", region.Host), "the host of provider %q is your own", s.Provider)
 	case s.Host != "" && !isDomain(host) && !isAddr(host):
 		r.faultDo(path+".host", `only the name; ports stand in ports = [587]`, "host %q is not a host name", s.Host)
 	}

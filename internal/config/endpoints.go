@@ -63,10 +63,9 @@ func (s Smarthost) EndpointList() []Endpoint {
 			out = append(out, Endpoint{Port: n, TLS: portMode(p, n)})
 		}
 	case p != nil:
-		for _, port := range p.Ports {
+		for _, port := range p.TryOrder() {
 			out = append(out, Endpoint{Port: int(port.Number), TLS: portMode(p, int(port.Number))})
 		}
-		slices.SortStableFunc(out, func(a, b Endpoint) int { return portRank(a.Port) - portRank(b.Port) })
 	default:
 		for _, n := range []int{587, 465, 2525, 25} {
 			out = append(out, Endpoint{Port: n})
@@ -90,34 +89,16 @@ func (s Smarthost) EndpointList() []Endpoint {
 
 // portMode is how TLS begins on a port, as the provider says or as is usual.
 func portMode(p *provider.Provider, port int) string {
+	implicit := implicitPort(port)
 	if p != nil {
-		for _, known := range p.Ports {
-			if int(known.Number) == port && known.Mode == mail.Implicit {
-				return "tls"
-			} else if int(known.Number) == port {
-				return "starttls"
-			}
+		if known, ok := p.Port(uint16(port)); ok {
+			implicit = known.Mode == mail.Implicit
 		}
 	}
-	if implicitPort(port) {
+	if implicit {
 		return "tls"
 	}
 	return "starttls"
-}
-
-// portRank is SH-5's order: 587, 465, 2525, a provider's extras, 25.
-func portRank(port int) int {
-	switch port {
-	case 587:
-		return 0
-	case 465:
-		return 1
-	case 2525:
-		return 2
-	case 25:
-		return 4
-	}
-	return 3
 }
 
 // toml is the endpoint as it stands in a file.

@@ -53,6 +53,7 @@ func smarthostLimits(c *config.Config) []shaping.Limits {
 		l := shaping.Limits{Site: name, Connections: s.Connections, PerConnection: s.MessagesPerConnection,
 			Rate: shaping.Rate{Messages: s.Rate.N, Per: s.Rate.Per}}
 		if known, _, err := s.Catalogued(); err == nil && known != nil {
+			l.Connections = orInt(l.Connections, known.Limits.Connections)
 			l.PerConnection = orInt(l.PerConnection, known.Limits.MessagesPerConnection)
 			if n := known.Limits.MessagesPerMinute; l.Rate.Messages == 0 && n > 0 {
 				l.Rate = shaping.Rate{Messages: n, Per: time.Minute}
