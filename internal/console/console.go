@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"paquebot/internal/catch"
@@ -28,6 +29,9 @@ type console struct {
 	pages  *template.Template
 	static fs.FS
 	parses chan struct{} // one for each message being parsed
+
+	glances  glances
+	pictures *pictures
 }
 
 // parsesMax is how many messages are parsed at once: each may take twice
@@ -40,13 +44,42 @@ func New(c Config, n Needs) http.Handler {
 	if err != nil {
 		panic(err) // the files are part of the program
 	}
+	c.BasePath = basePath(c.BasePath)
 	k := &console{
 		config: c, needs: n, static: static,
-		pages:  template.Must(template.New("").Funcs(templateFuncs(n.Ports)).ParseFS(templateFiles, "templates/*.html")),
-		parses: make(chan struct{}, parsesMax),
+		pages:    template.Must(template.New("").Funcs(templateFuncs(c.BasePath, n)).ParseFS(templateFiles, "templates/*.html")),
+		parses:   make(chan struct{}, parsesMax),
+		pictures: newPictures(n.Dial),
 	}
-	return k.guard(k.routes())
+	k.glances.known = map[mail.ID]glance{}
+	return k.guard(k.below(k.routes()))
 }
+
+// basePath makes "/mail" of "mail/", and "" of "/".
+func basePath(path string) string {
+	if path = strings.Trim(path, "/"); path == "" {
+		return ""
+	}
+	return "/" + path
+}
+
+// below serves what lies under the base path.
+func (c *console) below(next http.Handler) http.Handler {
+	if c.config.BasePath == "" {
+		return next
+	}
+	strip := http.StripPrefix(c.config.BasePath, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == c.config.BasePath || r.URL.Path == "/" {
+			http.Redirect(w, r, c.at("/"), http.StatusFound)
+			return
+		}
+		strip.ServeHTTP(w, r)
+	})
+}
+
+// at is the address of one of our pages.
+func (c *console) at(path string) string { return c.config.BasePath + path }
 
 func (c *console) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -62,13 +95,20 @@ func (c *console) handlers() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		// for people
 		"GET /{$}":             c.listPage,
+		"POST /delete":         c.deleteManyPost,
+		"POST /clear":          c.clearPost,
 		"GET /m/{id}":          c.messagePage,
 		"GET /m/{id}/html":     c.mailFrame,
+		"GET /m/{id}/remote":   c.remotePicture,
+		"GET /m/{id}/release":  c.releasePage,
+		"POST /m/{id}/release": c.releasePost,
+		"GET /m/{id}/reply":    c.replyPage,
+		"POST /m/{id}/reply":   c.replyPost,
 		"POST /m/{id}/delete":  c.deletePost,
-		"POST /clear":          c.clearPost,
 		"GET /sessions":        c.sessionsPage,
 		"POST /sessions/clear": c.clearSessionsPost,
 		"GET /help":            c.helpPage,
+		"GET /keys":            c.keysPage,
 		"GET /static/{file}":   c.staticFile,
 
 		// for programs

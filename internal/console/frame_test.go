@@ -21,7 +21,7 @@ func TestDefang(t *testing.T) {
 		"<a href='x' onclick=y>t</a><!-- c -->":                  top + "<a href='x' onclick=y>t</a><!-- c -->",
 		"<style>a > b{}</style>":                                 top + "<style>a > b{}</style>",
 	} {
-		if got := string(defang(in)); got != want {
+		if got := string(defang(in, frameOptions{})); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -31,7 +31,7 @@ func FuzzDefang(f *testing.F) {
 	f.Add("<!doctype html><script>a</script><iframe>b</iframe><meta http-equiv=x>c")
 	f.Add("<script><script></script>")
 	f.Fuzz(func(t *testing.T, s string) {
-		got := strings.ToLower(string(defang(s)))
+		got := strings.ToLower(string(defang(s, frameOptions{})))
 		if !strings.Contains(got, "<base target") {
 			t.Fatal(got)
 		}

@@ -32,7 +32,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			http.Error(w, "This page does not answer to the name "+clip(r.Host, 100)+"; use localhost, or start with the name allowed.", http.StatusMisdirectedRequest)
 		case sameOrigin.Check(r) != nil:
 			http.Error(w, "A request that changes something must come from this page.", http.StatusForbidden)
-		case strangePage(r):
+		case c.strangePage(r):
 			http.Error(w, "Other sites' pages may not read this.", http.StatusForbidden)
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, requestMax)
@@ -72,7 +72,7 @@ func (c *console) knownHost(host string) bool {
 // following a link to here. It could not read the answer, but could keep streams
 // open. A mail's own frame is a stranger too (its origin is opaque), and may
 // load the mail's images.
-func strangePage(r *http.Request) bool {
+func (c *console) strangePage(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	if site != "cross-site" && site != "same-site" {
 		return false
@@ -80,6 +80,8 @@ func strangePage(r *http.Request) bool {
 	if r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
 		return false
 	}
-	isPart := strings.HasPrefix(r.URL.Path, "/api/dev/messages/") && strings.Contains(r.URL.Path, "/parts/")
-	return !(isPart && r.Header.Get("Sec-Fetch-Dest") == "image")
+	path := strings.TrimPrefix(r.URL.Path, c.config.BasePath)
+	isPart := strings.HasPrefix(path, "/api/dev/messages/") && strings.Contains(path, "/parts/")
+	isRemote := strings.HasPrefix(path, "/m/") && strings.HasSuffix(path, "/remote")
+	return !((isPart || isRemote) && r.Header.Get("Sec-Fetch-Dest") == "image")
 }

@@ -1,7 +1,12 @@
 package console
 
 import (
+	"context"
+	"net"
+	"time"
+
 	"paquebot/internal/catch"
+	"paquebot/internal/mail"
 	"paquebot/internal/mishap"
 )
 
@@ -13,6 +18,8 @@ type Config struct {
 	Hosts []string
 	// Version of the program, shown at the foot.
 	Version string
+	// BasePath is where the page lives behind a proxy: "/mail". "": at the root.
+	BasePath string
 }
 
 // Needs is what the page shows.
@@ -27,6 +34,65 @@ type Needs struct {
 	CA []byte
 	// Ports of this instance; a zero is left out of what is shown.
 	Ports Ports
+
+	// What follows may be nil; then the page does not offer it.
+
+	// Critique says what production would have said of a message.
+	Critique func(ctx context.Context, id mail.ID) ([]Finding, error)
+	// Trace tells the life of a message, oldest step first.
+	Trace func(ctx context.Context, id mail.ID) ([]Step, error)
+	// Release sends caught mail out for real.
+	Release Release
+	// Submit hands a message to this server as another server would: a reply
+	// comes in from outside. It returns what the server answered.
+	Submit func(ctx context.Context, from string, to []string, message []byte) (reply string, err error)
+	// Dial opens a connection to an address (never a name), for the pictures a
+	// person asked to see. Nil: remote pictures cannot be loaded.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Level says how much a finding matters.
+type Level string
+
+const (
+	Good    Level = "good"    // as it should be
+	Hint    Level = "hint"    // could be better
+	Warning Level = "warning" // some will mind
+	Failing Level = "failing" // some will refuse it, or put it with the junk
+)
+
+// Finding is one thing that production would have said.
+type Finding struct {
+	Level  Level
+	Title  string // a sentence: "Nobody signed this message"
+	Detail string // the evidence
+	Fix    string // what to do; "" if nothing need be done
+	Who    string // who says so: "Gmail", "RFC 5322 §3.6.4"
+}
+
+// Step is something that happened to a message.
+type Step struct {
+	Time  time.Time
+	Type  string // "delivery.tried"
+	Facts []Fact
+}
+
+// Fact is one detail of a Step.
+type Fact struct{ Name, Value string }
+
+// Release sends a caught message to people for real.
+type Release interface {
+	// Routes are those that mail may leave by, the usual one first.
+	Routes() []Route
+	// Send queues the message for exactly these recipients by that route and
+	// returns the ID to trace it by.
+	Send(ctx context.Context, id mail.ID, via string, to []string) (mail.ID, error)
+}
+
+// Route is a way out.
+type Route struct {
+	Name string // as configured: "mx", "ses"
+	What string // "email-smtp.eu-west-1.amazonaws.com"
 }
 
 // Ports are where this instance listens.

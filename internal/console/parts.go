@@ -46,11 +46,12 @@ func servePart(w http.ResponseWriter, r *http.Request, id mail.ID, p *message.Pa
 		name = id.String() + "-" + itoa(p.Number) + extension(p.Type)
 	}
 	kind, way := "application/octet-stream", "attachment"
-	if strings.HasPrefix(p.Type, "image/") { // also svg: as an image it runs nothing, as a document it is a download
-		kind = p.Type
-	}
 	if safeImage(p.Type) && r.URL.Query().Get("dl") == "" {
-		way = "inline"
+		if tooManyPoints(body) {
+			http.Error(w, "This picture is too large to be shown; download it.", http.StatusUnprocessableEntity)
+			return
+		}
+		kind, way = p.Type, "inline"
 	}
 	h.Set("Content-Type", kind)
 	h.Set("Content-Disposition", mime.FormatMediaType(way, map[string]string{"filename": name}))
