@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,12 +25,31 @@ import (
 )
 
 // DevCmd is the catcher on a laptop: the production engine with a mailbox in
-// front.
+// front. Its flags are those of the catcher; its subcommands ask one that runs.
 type DevCmd struct {
-	Ports   string `enum:"standard,random" default:"standard" help:"standard: 1025, 1587, 1465, 2525 and 8025. random: free ones, told as JSON on standard output."`
-	Data    string `placeholder:"DIR" help:"Keep mail in DIR; without it all is gone at the end."`
-	Relay   bool   `help:"Deliver for real instead of catching. Mail leaves this machine."`
-	Verbose bool   `short:"v" help:"Show the server's log as well."`
+	Ports       string   `enum:"standard,random" default:"standard" env:"PAQUEBOT_DEV_PORTS" help:"standard: 1025, 1587, 1465, 2525 and 8025. random: free ones, told as JSON on standard output."`
+	MX          int      `name:"mx" default:"1025" env:"PAQUEBOT_DEV_MX" placeholder:"PORT" help:"Port like 25."`
+	Submission  int      `default:"1587" env:"PAQUEBOT_DEV_SUBMISSION" placeholder:"PORT" help:"Port like 587."`
+	Submissions int      `default:"1465" env:"PAQUEBOT_DEV_SUBMISSIONS" placeholder:"PORT" help:"Port like 465."`
+	Alternative int      `default:"2525" env:"PAQUEBOT_DEV_ALTERNATIVE" placeholder:"PORT" help:"Port like 2525."`
+	HTTP        int      `name:"http" default:"8025" env:"PAQUEBOT_DEV_HTTP" placeholder:"PORT" help:"Port of the page and of the interface for tests."`
+	POP3        int      `name:"pop3" env:"PAQUEBOT_DEV_POP3" placeholder:"PORT" help:"Let mail programs read caught mail here, such as 1110; off without it."`
+	LAN         bool     `name:"lan" env:"PAQUEBOT_DEV_LAN" help:"Listen on every address, not on loopback alone: whoever reaches this machine can read the mail."`
+	Host        []string `env:"PAQUEBOT_DEV_HOST" placeholder:"NAME" help:"Another name the page answers to; may be repeated."`
+	Webhook     string   `env:"PAQUEBOT_DEV_WEBHOOK" placeholder:"URL" help:"Post each caught message there, at least once."`
+	SecretFile  string   `name:"webhook-secret-file" env:"PAQUEBOT_DEV_WEBHOOK_SECRET_FILE" placeholder:"FILE" help:"File with the secret that signs what is posted."`
+	MaxMessages int      `default:"10000" env:"PAQUEBOT_DEV_MAX_MESSAGES" placeholder:"N" help:"How many messages are kept; the oldest go."`
+	Data        string   `env:"PAQUEBOT_DEV_DATA" placeholder:"DIR" help:"Keep mail in DIR; without it all is gone at the end."`
+	Relay       bool     `help:"Deliver for real instead of catching. Mail leaves this machine."`
+	Verbose     bool     `short:"v" help:"Show the server's log as well."`
+	WaitReady   bool     `name:"wait" help:"Start nothing: wait until the catcher that runs is ready, then end."`
+	Within      string   `default:"30s" placeholder:"TIME" help:"For --wait: how long."`
+
+	Start  DevStartCmd  `cmd:"" default:"1" hidden:"" help:"Start the catcher."`
+	Wait   DevWaitCmd   `cmd:"" help:"Wait for a message, or prove that none comes."`
+	Export DevExportCmd `cmd:"" help:"Write caught mail to files, with its dialogues."`
+	Import DevImportCmd `cmd:"" help:"Send messages from files to the catcher."`
+	Clear  DevClearCmd  `cmd:"" help:"Delete caught mail: all, or one mailbox."`
 }
 
 // Help is shown below the usage of the command.
@@ -40,24 +58,27 @@ func (DevCmd) Help() string {
   paquebot dev                   catch mail; the screen says how to send some
   paquebot dev --ports random    for test suites that run side by side
   paquebot dev --data ./mail     keep what is caught
+  paquebot dev --wait            in a script: until the ports listen
+  paquebot dev wait --mailbox app --q subject:welcome
 
 It listens on loopback only, needs no configuration and no root, and fetches
 nothing. Any user and any password are accepted, inside TLS, as in production;
-user "wrong" or password "wrong" is refused.`
+user "wrong" or password "wrong" is refused. Failures on purpose: send to
+user+550@..., user+defer-2@..., user+slow-5s@... (paquebot help failures).`
 }
 
-// The ports of dev: those of a server with a 1 before them, so that no root is
-// needed.
-const (
-	devMX          = 1025
-	devSubmission  = 1587
-	devSubmissions = 1465
-	devAlternative = 2525
-	devConsole     = 8025
-)
+// DevStartCmd is what paquebot dev does when it is told nothing else.
+type DevStartCmd struct{}
 
-// Run catches mail until Ctrl-C.
-func (c *DevCmd) Run(g *Globals) error {
+// Run catches mail until Ctrl-C, or waits for one that does.
+func (DevStartCmd) Run(g *Globals, c *DevCmd) error {
+	if c.WaitReady {
+		return c.waitReady(g)
+	}
+	return c.start(g)
+}
+
+func (c *DevCmd) start(g *Globals) error {
 	began := time.Now()
 	w := node.System(g.Stderr)
 	dir, cleanUp, err := c.dir()
@@ -70,36 +91,42 @@ func (c *DevCmd) Run(g *Globals) error {
 	if err != nil {
 		return problem("cannot make a certificate", err, "")
 	}
-	page, err := w.Listen(c.address(devConsole))
+	page, err := w.Listen(c.address(c.HTTP))
 	if err != nil {
-		return devFailure(err)
+		return c.failure(w, err)
 	}
 	defer page.Close()
 	lines := &devLines{w: g.Stdout}
 	if c.Ports == "random" {
 		lines.w = g.Stderr // standard output holds the JSON and nothing else
 	}
-	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, CA: ca, Keep: c.Data != ""}, Log: lines}
+	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, CA: ca, Keep: c.Data != "", MaxMessages: c.MaxMessages}, Log: lines}
 	if c.Verbose {
 		opts.Log = nil
 	}
 	n, err := node.Start(context.Background(), w, c.config(dir), opts)
 	if err != nil {
-		return devFailure(err)
+		return c.failure(w, err)
 	}
 	ports := console.Ports{
 		MX: tcpPort(n.Addr(mail.RoleMX, 0)), Submission: tcpPort(n.Addr(mail.RoleSubmission, 0)),
 		Submissions: tcpPort(n.Addr(mail.RoleSubmissions, 0)), Alternative: tcpPort(n.Addr(mail.RoleSubmission, 1)),
 	}
 	web := &http.Server{
-		Handler: console.New(console.Config{Version: versionString()}, console.Needs{
+		Handler: console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN}, console.Needs{
 			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
 			Ready: func() error { return n.Ready(context.Background()) },
 		}),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	go func() { _ = web.Serve(page) }()
-	if err := c.say(g, lines, ports, tcpPort(page.Addr()), time.Since(began)); err != nil {
+	reading, stopBeside, err := c.beside(w, n, certs, lines)
+	if err != nil {
+		stopWithin(n, 5*time.Second, make(chan os.Signal))
+		return err
+	}
+	defer stopBeside()
+	if err := c.say(g, lines, ports, tcpPort(page.Addr()), reading, time.Since(began)); err != nil {
 		return err
 	}
 
@@ -116,7 +143,11 @@ func (c *DevCmd) address(port int) string {
 	if c.Ports == "random" {
 		port = 0
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	host := "127.0.0.1"
+	if c.LAN {
+		host = ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // config is what a laptop needs: the four ports on loopback, all mail to the
@@ -126,10 +157,10 @@ func (c *DevCmd) config(dir string) *config.Config {
 	cfg.Hostname = "localhost"
 	cfg.DataDir = dir
 	cfg.Listeners = []config.Listener{
-		{Address: c.address(devMX), Role: string(mail.RoleMX)},
-		{Address: c.address(devSubmission), Role: string(mail.RoleSubmission)},
-		{Address: c.address(devSubmissions), Role: string(mail.RoleSubmissions)},
-		{Address: c.address(devAlternative), Role: string(mail.RoleSubmission)},
+		{Address: c.address(c.MX), Role: string(mail.RoleMX)},
+		{Address: c.address(c.Submission), Role: string(mail.RoleSubmission)},
+		{Address: c.address(c.Submissions), Role: string(mail.RoleSubmissions)},
+		{Address: c.address(c.Alternative), Role: string(mail.RoleSubmission)},
 	}
 	for i := range cfg.Listeners { // what a program can use it should be able to try
 		cfg.Listeners[i].Extensions = []string{"binarymime", "deliverby", "futurerelease", "mt-priority"}
@@ -166,14 +197,6 @@ func devCertificates(w node.World) (*listen.Authority, *listen.Certs, error) {
 	return ca, listen.OwnCerts(cert, event.Discard), nil
 }
 
-func devFailure(err error) error {
-	var b *listen.BindError
-	if errors.As(err, &b) && errors.Is(err, syscall.EADDRINUSE) {
-		return problem("cannot start", err, "stop that program, or let free ports be chosen:\n  paquebot dev --ports random")
-	}
-	return startFailure(err)
-}
-
 func tcpPort(a net.Addr) uint16 {
 	if t, ok := a.(*net.TCPAddr); ok {
 		return t.AddrPort().Port()
@@ -183,25 +206,29 @@ func tcpPort(a net.Addr) uint16 {
 
 // say prints the start screen: where to look, how to sign in, and lines to
 // paste that work as they are.
-func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web uint16, took time.Duration) error {
+func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web, reading uint16, took time.Duration) error {
 	page := fmt.Sprintf("http://localhost:%d", web)
 	if c.Ports == "random" {
-		err := g.printJSON(map[string]any{
+		ready := map[string]any{
 			"schema": "paquebot.dev/1", "console": page, "ca": page + "/ca.pem",
 			"mx": p.MX, "submission": p.Submission, "submissions": p.Submissions, "alternative": p.Alternative, "http": web,
-		})
+		}
+		if reading != 0 {
+			ready["pop3"] = reading
+		}
+		err := g.printJSON(ready)
 		if err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprint(g.Stdout, c.screen(g, p, page))
+		fmt.Fprint(g.Stdout, c.screen(g, p, page, reading))
 	}
 	lines.ca = page + "/ca.pem"
 	lines.note("ready in %d ms", took.Milliseconds())
 	return nil
 }
 
-func (c *DevCmd) screen(g *Globals, p console.Ports, page string) string {
+func (c *DevCmd) screen(g *Globals, p console.Ports, page string, reading uint16) string {
 	s := g.page()
 	if c.Relay {
 		s.line("Paquebot %s delivers mail FOR REAL (--relay).", release)
@@ -212,6 +239,15 @@ func (c *DevCmd) screen(g *Globals, p console.Ports, page string) string {
 	s.line("  %-12s %s", "See it", s.paint(bold, page))
 	s.line("  %-12s any user, any password   (the user name becomes the mailbox)", "Sign in as")
 	s.line("  %-12s %s/ca.pem   (own CA, for this run only)", "Trust", page)
+	if reading != 0 {
+		s.line("  %-12s localhost:%d   (POP3; user name = mailbox, or all)", "Read", reading)
+	}
+	if c.Webhook != "" {
+		s.line("  %-12s %s   (each message, at least once)", "Announce", c.Webhook)
+	}
+	if c.LAN {
+		s.line("  %-12s %s", "OPEN", s.paint(yellow, "--lan: whoever reaches this machine can send, and read all mail here"))
+	}
 	s.line("")
 	s.line("  %-6s %-6s %-38s %s", "PORT", "LIKE", "WHAT IT IS", "TRY IT")
 	var blocks []console.Snippet
@@ -284,6 +320,8 @@ func (d *devLines) Emit(e event.Event) {
 		if e.Standing.State == mail.Failed {
 			d.note("%s to %s failed: %s", e.ID, e.Recipient, e.Standing.Last.Reply.String())
 		}
+	case event.AnnouncementFailed:
+		d.note("webhook: %s was not taken (try %d, HTTP %d) %s", e.ID, e.Attempt, e.Status, e.Error)
 	case event.SpoolTroubled:
 		d.note("storage: %s: %s", e.Operation, e.Error)
 	}

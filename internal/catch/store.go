@@ -39,7 +39,7 @@ type Store struct {
 	sessions sessions
 	tags     map[string]int // how many messages have each; guarded by mu
 	unread   int            // messages nobody has read; guarded by mu
-	late     chan mail.ID // messages whose dialogue came after they were caught, perhaps
+	late     chan mail.ID   // messages whose dialogue came after they were caught, perhaps
 	done     sync.WaitGroup
 }
 

@@ -57,7 +57,8 @@ func (c *console) knownHost(host string) bool {
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
-	if a, err := netip.ParseAddr(name); err == nil && a.Unmap().IsLoopback() {
+	a, err := netip.ParseAddr(name)
+	if err == nil && (c.config.LAN || a.Unmap().IsLoopback()) || c.config.LAN && name != "" && !strings.ContainsAny(name, ".:") {
 		return true
 	}
 	for _, known := range c.config.Hosts {

@@ -16,6 +16,9 @@ type Config struct {
 	// loopback addresses. "*" lets any name in and with it DNS rebinding: only
 	// behind something that checks.
 	Hosts []string
+	// LAN lets in whoever calls this page by a number or by a name without a dot,
+	// as containers call each other. Neither can be an attacker's name.
+	LAN bool
 	// Version of the program, shown at the foot.
 	Version string
 	// BasePath is where the page lives behind a proxy: "/mail". "": at the root.

@@ -45,6 +45,8 @@ type Dev struct {
 	Certs *listen.Certs
 	CA    *listen.Authority // signs certificates that are wrong on purpose; nil: nobody does
 	Keep  bool              // what is caught must outlive the process
+	// MaxMessages is how many messages are kept; 0 is the catch store's default.
+	MaxMessages int
 }
 
 // Node is a server.
@@ -217,7 +219,11 @@ func (n *Node) openDisk(c *config.Config) error {
 	n.disk = disk
 	sinks := []event.Sink{n.events, disk.History}
 	if n.opts.Dev != nil || catches(c) {
-		n.caught, err = catch.Open(catch.Config{Dir: filepath.Join(c.DataDir, catchDir), Sync: n.opts.Dev == nil || n.opts.Dev.Keep, Events: n.events})
+		kept := catch.Config{Dir: filepath.Join(c.DataDir, catchDir), Sync: true, Events: n.events}
+		if d := n.opts.Dev; d != nil {
+			kept.Sync, kept.MaxMessages = d.Keep, d.MaxMessages
+		}
+		n.caught, err = catch.Open(kept)
 		if err != nil {
 			return err
 		}
