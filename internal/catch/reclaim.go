@@ -30,8 +30,10 @@ func (s *Store) Delete(ids ...mail.ID) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var gone []mail.ID
+	seen := map[mail.ID]bool{}
 	for _, id := range ids {
-		if s.byID[id] != nil && !slices.Contains(gone, id) {
+		if s.byID[id] != nil && !seen[id] {
+			seen[id] = true
 			gone = append(gone, id)
 		}
 	}

@@ -191,7 +191,7 @@ func (s *Store) keep(e *entry) {
 // forget takes an entry out of the lists; its octets stay until the segment goes.
 func (s *Store) forget(e *entry) {
 	if i, ok := s.position(e.Seq); ok {
-		s.messages = slices.Delete(s.messages, i, i+1)
+		s.messages = without(s.messages, i)
 	}
 	delete(s.byID, e.ID)
 	s.bytes -= e.at.total()
@@ -224,6 +224,16 @@ func (s *Store) position(seq uint64) (int, bool) {
 		}
 		return 0
 	})
+}
+
+// without removes one element. It is nearly always the first, the oldest: then
+// nothing is moved, and append gives the room back in its time.
+func without(list []*entry, i int) []*entry {
+	if i == 0 {
+		list[0] = nil
+		return list[1:]
+	}
+	return slices.Delete(list, i, i+1)
 }
 
 // openSegment begins a new segment to append to.
