@@ -70,7 +70,9 @@ func (p *page) event(at string, f fact, t api.Trace, several bool) {
 	case "message.routed":
 		p.row(at, "routed", f.way())
 	case "delivery.tried":
-		p.row(at, fmt.Sprintf("try %d", max(f.Number, 1)), who+f.peer(), f.said())
+		p.row(at, fmt.Sprintf("try %d", max(f.Number, 1)), who+f.peer(), f.said(), plainText(f.Hint), prefixed("its ID there: ", f.RemoteID))
+	case "delivery.adapted":
+		p.row(at, "adapted", "header for "+f.Site, listed("without ", f.Stripped), listed("with ", f.Added), f.Why)
 	case "recipient.settled":
 		p.settled(at, who, f)
 	case "report.sent":

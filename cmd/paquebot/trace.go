@@ -78,6 +78,10 @@ type fact struct {
 	Stage      string    `json:"stage"`
 	Reply      string    `json:"reply"`
 	Cause      string    `json:"cause"`
+	Hint       string    `json:"hint"`
+	RemoteID   string    `json:"remote_id"`
+	Stripped   []string  `json:"stripped"`
+	Added      []string  `json:"added"`
 	Ours       bool      `json:"ours"`
 	Host       string    `json:"host"`
 	Addr       string    `json:"addr"`

@@ -14,6 +14,9 @@ func Plain(o mail.Outcome) string {
 	if o.Result == mail.Accepted {
 		return ""
 	}
+	if o.Hint != "" { // what that provider means by it
+		return o.Hint
+	}
 	words := byStage[o.Stage]
 	network := o.Reply.Enhanced.Subject == 4 || o.Stage == mail.StageStartTLS
 	if words != "" && (o.Stage == mail.StageAuth || o.Ours && network) {

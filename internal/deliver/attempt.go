@@ -35,10 +35,11 @@ type attempt struct {
 	start   time.Time
 	source  mail.Source
 	out     []mail.Outcome
-	pending []int // indexes in out that nobody has answered for
-	refused bool  // every host so far said 5xx before MAIL
-	closed  bool  // and the 5xx was 521
-	tried   int   // addresses
+	pending []int     // indexes in out that nobody has answered for
+	refused bool      // every host so far said 5xx before MAIL
+	closed  bool      // and the 5xx was 521
+	tried   int       // addresses
+	content mail.Body // as this route may carry it; nil: not looked at yet
 }
 
 // bySMTP tries the hops in order until each recipient has an answer.
@@ -243,7 +244,9 @@ func (t *attempt) changes(how *manner, addr netip.AddrPort, s step) bool {
 func (t *attempt) transactions(ctx context.Context, p place, s *session, how manner, reused bool) step {
 	for {
 		batch := t.batch(s.client.Extensions().Limits())
+		over := t.d.watch(s.client, s.conn)
 		answers := s.client.Send(ctx, t.message(batch))
+		over()
 		next, again := t.settle(p, answers, batch, how, s.client.TLS(), reused, toldToStop(ctx))
 		switch {
 		case len(t.pending) == 0 || next != stop || !again:
@@ -258,6 +261,9 @@ func (t *attempt) transactions(ctx context.Context, p place, s *session, how man
 // batch takes the recipients of the next transaction (EXT-12).
 func (t *attempt) batch(l smtp.SessionLimits) []int {
 	most := rcptsMax
+	if n := t.profile().Recipients; n > 0 {
+		most = n // SH-11
+	}
 	if l.RcptMax > 0 {
 		most = min(most, l.RcptMax)
 	}
@@ -282,7 +288,7 @@ func (t *attempt) recipient(i int) *mail.Recipient {
 }
 
 func (t *attempt) message(batch []int) smtpclient.Message {
-	m := smtpclient.Message{From: t.a.Envelope.From, Params: t.a.Envelope.Params, Body: t.a.Body,
+	m := smtpclient.Message{From: t.a.Envelope.From, Params: t.a.Envelope.Params, Body: t.body(),
 		Recipients: make([]mail.Recipient, len(batch))}
 	for n, i := range batch {
 		m.Recipients[n] = *t.recipient(i)
@@ -376,15 +382,18 @@ func (t *attempt) situation(p place, how manner, reused bool, a smtpclient.Answe
 		unanimous: t.refused,
 		closed:    t.closed && t.refused,
 		number:    t.a.Number,
+		silent:    a.Kind == smtpclient.Lost && silence(a.Reply.Cause),
 	}
 }
 
 func (t *attempt) outcome(p place, a smtpclient.Answer, v verdict, tls *mail.TLS) mail.Outcome {
-	return mail.Outcome{
+	o := mail.Outcome{
 		Result: v.result, Reply: v.reply, Ours: v.ours, Reach: v.reach,
 		Host: p.hop.Name, Addr: p.addr, Source: t.source.Addr, Stage: a.Stage, TLS: tls,
 		Ambiguous: a.Ambiguous, NoDSN: a.NoDSN,
 	}
+	t.explain(&o, a)
+	return o
 }
 
 // security is what a hop must have.

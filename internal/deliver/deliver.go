@@ -10,15 +10,17 @@ import (
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
+	"paquebot/internal/provider"
 	"paquebot/internal/smtp"
 )
 
 // Deliverer makes attempts. It is safe for concurrent use.
 type Deliverer struct {
-	conf   Config
-	needs  Needs
-	pool   *pool
-	quirks *quirks
+	conf    Config
+	needs   Needs
+	pool    *pool
+	quirks  *quirks
+	private *private
 	// Sessions of TLS are resumed only at the level at which they were made.
 	trusting, doubting tls.ClientSessionCache
 	web                *http.Client
@@ -49,6 +51,7 @@ func New(c Config, n Needs) *Deliverer {
 		needs:    n,
 		pool:     newPool(c.Pool),
 		quirks:   newQuirks(),
+		private:  newPrivate(provider.All()),
 		trusting: tls.NewLRUClientSessionCache(ticketsMax),
 		doubting: tls.NewLRUClientSessionCache(ticketsMax),
 		watched:  map[string]bool{},

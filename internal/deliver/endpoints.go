@@ -242,3 +242,13 @@ func (e *Endpoints) Remark(smarthost, network string) string {
 	}
 	return ""
 }
+
+// byway says why a message left by an endpoint that is not the first; "" if it
+// did not.
+func (e *Endpoints) byway(smarthost, network, host string, port uint16) string {
+	f, ok := e.recall(smarthost, network)
+	if !ok || f.Endpoint != endpointName(mail.Hop{Name: host, Port: port}) {
+		return ""
+	}
+	return "left by " + f.Endpoint + ": " + f.Why
+}

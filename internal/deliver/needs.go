@@ -64,12 +64,16 @@ type Needs struct {
 	// the gateway: what works in one place may not in another (SH-5). nil: we are
 	// always in the same place.
 	Network func(src netip.Addr) string
+	// Unheard is for how long what we sent on a connection has not been
+	// acknowledged by the other machine; 0 if all was. nil: nobody can tell.
+	Unheard func(net.Conn) time.Duration
 	Events  event.Sink // nil: nobody listens
 }
 
 // Profile is what is known of a smart host. Zero fields have the defaults named.
 type Profile struct {
 	Provider   *provider.Provider // nil: none of the catalogue
+	Region     *provider.Region   // of it; nil: unknown
 	Recipients int                // of one transaction; 100
 	Recheck    time.Duration      // between looks at a better endpoint; 5 min
 	Idle       time.Duration      // for which a session may be unused; PoolLimits.Idle

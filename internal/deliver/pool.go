@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -27,8 +28,10 @@ type key struct {
 type session struct {
 	client *smtpclient.Client
 	key    key
-	most   int         // messages its site lets it carry; 0: any number
-	timer  *time.Timer // ends it when idle too long
+	conn   net.Conn      // under TLS; nil unless it is watched
+	idle   time.Duration // it may be unused for; 0: as the pool says
+	most   int           // messages its site lets it carry; 0: any number
+	timer  *time.Timer   // ends it when idle too long
 }
 
 // mayCarry reports that the session can take another transaction (CLI-41).
@@ -110,10 +113,14 @@ func (p *pool) put(s *session) {
 	}
 	p.idle[s.key] = append(p.idle[s.key], s)
 	p.count++
+	idle := p.limits.Idle
+	if s.idle > 0 {
+		idle = min(idle, s.idle)
+	}
 	if s.timer == nil {
-		s.timer = time.AfterFunc(p.limits.Idle, func() { p.expire(s) })
+		s.timer = time.AfterFunc(idle, func() { p.expire(s) })
 	} else {
-		s.timer.Reset(p.limits.Idle)
+		s.timer.Reset(idle)
 	}
 	p.mu.Unlock()
 }

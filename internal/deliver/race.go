@@ -45,6 +45,7 @@ type lane struct {
 type arrival struct {
 	n      int
 	client *smtpclient.Client
+	conn   net.Conn
 	how    manner
 	fail   *smtpclient.Answer
 	step   step // of a failure: otherHost if only the endpoint cannot be reached
@@ -209,9 +210,9 @@ func (d *Deliverer) dismiss(c *smtpclient.Client) { d.pool.end(&session{client: 
 // further: only the winner shows the credential.
 func (t *attempt) approach(dialing, talking context.Context, n int, l lane, how manner, heard func()) arrival {
 	for {
-		c, err := t.approachOnce(dialing, talking, l, how, heard)
+		c, conn, err := t.approachOnce(dialing, talking, l, how, heard)
 		if err == nil {
-			return arrival{n: n, client: c, how: how}
+			return arrival{n: n, client: c, conn: conn, how: how}
 		}
 		a := asAnswer(err)
 		s := judgeEndpoint(a, how, t.a.Number).step
@@ -232,14 +233,15 @@ func judgeEndpoint(a smtpclient.Answer, how manner, number uint32) verdict {
 		timely: a.Kind == smtpclient.Handshake && passing(a.Reply.Cause)})
 }
 
-func (t *attempt) approachOnce(dialing, talking context.Context, l lane, how manner, heard func()) (*smtpclient.Client, error) {
+func (t *attempt) approachOnce(dialing, talking context.Context, l lane, how manner, heard func()) (*smtpclient.Client, net.Conn, error) {
 	conn, err := t.dial(dialing, l.hop, l.addr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o := t.options(l.hop, how)
 	o.Login = nil
-	return smtpclient.Open(talking, &listening{Conn: conn, heard: heard}, o)
+	c, err := smtpclient.Open(talking, &listening{Conn: conn, heard: heard}, o)
+	return c, conn, err
 }
 
 // listening notices the first word of a peer.

@@ -34,6 +34,7 @@ type situation struct {
 	unanimous bool   // each host so far refused us with 5xx before MAIL (CLI-21)
 	closed    bool   // and each said 521: it takes no mail at all (RFC 7504)
 	number    uint32 // of the attempt, 1 first
+	silent    bool   // lost by silence, not by an end of the connection
 }
 
 // verdict is what an answer means for the recipients it is about.
@@ -52,7 +53,7 @@ func judge(a smtpclient.Answer, s situation) verdict {
 	switch {
 	case a.Good():
 		v.result = mail.Accepted
-	case a.Virgin && s.reused: // before ambiguity: a session that idled away took nothing
+	case a.Virgin && s.reused && !(a.Ambiguous && s.silent): // before ambiguity: a session that idled away took nothing
 		v.step, v.reach = afresh, mail.ThisHost
 	case a.Ambiguous:
 		v.reach = mail.ThisMessage // the host may have it; the site is not to blame

@@ -60,7 +60,7 @@ func readRow(t *testing.T, f []string) (smtpclient.Answer, situation) {
 	for _, word := range f[3:] {
 		if flag := map[string]*bool{
 			"more": &s.more, "unanimous": &s.unanimous, "closed": &s.closed, "smarthost": &s.smarthost, "reused": &s.reused, "lmtp": &s.lmtp,
-			"timely": &s.timely, "classic": &s.classic,
+			"timely": &s.timely, "silent": &s.silent, "classic": &s.classic,
 			"virgin": &a.Virgin, "ambiguous": &a.Ambiguous, "chunked": &a.Chunked,
 		}[word]; flag != nil {
 			*flag = true
@@ -87,10 +87,10 @@ func TestJudgeNeverBreaksItsPromises(t *testing.T) {
 	for kind := smtpclient.Said; kind <= smtpclient.Local; kind++ {
 		for _, stage := range stages {
 			for _, code := range []int{250, 354, 421, 450, 451, 452, 500, 502, 503, 521, 535, 550, 552, 554} {
-				for bits := range 1 << 11 {
+				for bits := range 1 << 12 {
 					bit := func(n int) bool { return bits>>n&1 == 1 }
 					a := smtpclient.Answer{Kind: kind, Stage: stage, Reply: smtp.Reply{Code: code}, Virgin: bit(0), Ambiguous: bit(1) && kind >= smtpclient.Lost && kind <= smtpclient.Confused, Chunked: bit(2)}
-					s := situation{security: mail.Opportunistic, smarthost: bit(3), reused: bit(4), classic: bit(5), timely: bit(6), more: bit(7), unanimous: bit(8), closed: bit(10), number: 1}
+					s := situation{security: mail.Opportunistic, smarthost: bit(3), reused: bit(4), classic: bit(5), timely: bit(6), more: bit(7), unanimous: bit(8), closed: bit(10), silent: bit(11), number: 1}
 					if bit(9) {
 						s.security = mail.Verify
 					}

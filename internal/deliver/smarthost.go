@@ -137,7 +137,7 @@ func (t *attempt) endpoint(ctx context.Context, lanes []lane, fresh bool) *reach
 		err := won.client.Authenticate(ctx, t.credential().Login)
 		if err == nil {
 			t.arrived(lanes, r, l, won, began)
-			return &reached{l, t.newSession(won.client, l, won.how), won.how, false}
+			return &reached{l, t.newSession(won, l), won.how, false}
 		}
 		a := asAnswer(err)
 		t.failed(l.hop, l.addr, a)
@@ -151,8 +151,8 @@ func (t *attempt) endpoint(ctx context.Context, lanes []lane, fresh bool) *reach
 	return nil
 }
 
-func (t *attempt) newSession(c *smtpclient.Client, l lane, how manner) *session {
-	s := &session{client: c, key: t.key(l.hop, l.addr, how)}
+func (t *attempt) newSession(won *arrival, l lane) *session {
+	s := &session{client: won.client, conn: won.conn, idle: t.profile().Idle, key: t.key(l.hop, l.addr, won.how)}
 	if limit := t.d.needs.PerConnection; limit != nil {
 		s.most = limit(t.a.Route.Site)
 	}

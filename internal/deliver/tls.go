@@ -52,6 +52,14 @@ func suites() []uint16 {
 	}
 }
 
+// silence reports that nobody answered, which says nothing of whether anybody
+// heard. A connection that we closed ourselves had a path that was dead.
+func silence(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ETIMEDOUT)
+}
+
 // passing reports trouble that may be chance: silence, a reset, a connection
 // that ended.
 func passing(err error) bool {

@@ -64,7 +64,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	}
 	profiles := profiles(c)
 	needs := deliver.Needs{Names: g.names, Dial: n.world.Dial, Events: n.events, PerConnection: n.shaper.PerConnection,
-		Endpoints: n.endpoints, Network: n.network.of,
+		Endpoints: n.endpoints, Network: n.network.of, Unheard: unheard,
 		Profile:    func(name string) deliver.Profile { return profiles[name] },
 		Credential: func(name string) (deliver.Credential, bool) { v, ok := credentials[name]; return v, ok }}
 	if n.caught != nil {

@@ -146,6 +146,7 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers, AccountReports: o.Dev != nil}, queue.Needs{
 		Spool: n.disk.Spool, Router: &n.current, Shaper: &n.current, Courier: n.courier(),
 		Intake: n.intake, Rules: ruleTable{n.disk.Tables.Table("rules")}, IDs: n.ids, Events: n.events,
+		Remark: n.remark,
 	})
 	n.intake.queue = n.queue
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"time"
 
 	"paquebot/internal/config"
@@ -34,9 +35,9 @@ func profiles(c *config.Config) map[string]deliver.Profile {
 	all := map[string]deliver.Profile{}
 	for name, s := range c.Smarthosts {
 		p := deliver.Profile{Recheck: s.Recheck, Recipients: s.RecipientsPerMessage}
-		known, _, err := s.Catalogued()
+		known, region, err := s.Catalogued()
 		if err == nil && known != nil {
-			p.Provider = known
+			p.Provider, p.Region = known, region
 			p.Recipients = orInt(p.Recipients, known.Limits.Recipients)
 			p.Idle = time.Duration(known.Limits.IdleSeconds) * time.Second
 		}
@@ -62,6 +63,18 @@ func smarthostLimits(c *config.Config) []shaping.Limits {
 		all = append(all, l)
 	}
 	return all
+}
+
+// remark says what the queue does not know of a site that is a smart host.
+func (n *Node) remark(site string) string {
+	g := n.current.generation.Load()
+	if g == nil {
+		return ""
+	}
+	if _, ok := g.config.Smarthosts[site]; !ok {
+		return ""
+	}
+	return n.endpoints.Remark(site, n.network.of(netip.Addr{}))
 }
 
 func orInt(n, other int) int {

@@ -48,6 +48,9 @@ type Metrics struct {
 	openFailed      *prometheus.CounterVec
 	backOffs        *prometheus.CounterVec
 	acted           *prometheus.CounterVec
+	endpoints       *prometheus.CounterVec
+	alarmed         *prometheus.GaugeVec
+	failedOver      *prometheus.GaugeVec
 	reloads         *prometheus.CounterVec
 	certificateEnds *prometheus.GaugeVec
 
@@ -124,6 +127,9 @@ func (m *Metrics) sending() {
 	m.openFailed = m.counter("connections_failed_total", "Outgoing connections that did not come to mail.", "site", "stage")
 	m.backOffs = m.counter("site_backoffs_total", "Times a site was left alone for a while.", "site")
 	m.acted = m.counter("operator_actions_total", "Messages touched by operators.", "action")
+	m.endpoints = m.counter("smarthost_endpoint_changes_total", "Times a smart host's mail took another of its endpoints.", "smarthost")
+	m.alarmed = m.gauge("smarthost_alarm", "1 while nothing may leave by a smart host: wrong certificate, no TLS, credential refused.", "smarthost")
+	m.failedOver = m.gauge("smarthost_failed_over", "1 while another smart host stands in for it.", "smarthost")
 	m.stray = m.plainGauge("recipients_without_next_event", "Recipients found without a next event (promise P2); always 0.")
 	m.repaired = m.plainCounter("recipients_repaired_total", "Such recipients, given a next event again.")
 }
@@ -335,6 +341,16 @@ func (m *Metrics) send(e event.Event) bool {
 		m.backOffs.WithLabelValues(m.sites.label(e.Site)).Inc()
 	case event.OperatorActed:
 		m.acted.WithLabelValues(m.words.label(e.Action)).Inc()
+	case event.SmarthostChanged:
+		m.endpoints.WithLabelValues(m.sites.label(e.Smarthost)).Inc()
+	case event.SmarthostAlarmed:
+		if e.Stopped {
+			m.alarmed.WithLabelValues(m.sites.label(e.Smarthost)).Set(1)
+		}
+	case event.SmarthostMended:
+		m.alarmed.WithLabelValues(m.sites.label(e.Smarthost)).Set(0)
+	case event.SmarthostFailedOver:
+		m.failedOver.WithLabelValues(m.sites.label(e.Smarthost)).Set(map[bool]float64{false: 1, true: 0}[e.Ended])
 	case event.WatchdogRan:
 		m.stray.Set(float64(e.Stray))
 		m.repaired.Add(float64(max(e.Stray, 0)))

@@ -107,7 +107,7 @@ func (q *Queue) takeCensus(s Summary, begin time.Time) {
 	s.Sites = make([]SiteSummary, 0, len(s.bySite))
 	for name, at := range s.bySite {
 		if known := q.sites[name]; known != nil {
-			at.Why = known.why(begin)
+			at.Why = q.whyOf(known, begin)
 			at.Next = later(at.Next, known.until)
 		}
 		if rule := q.siteRule(name); rule != nil {
@@ -227,7 +227,7 @@ func (q *Queue) items(env *mail.Envelope, f Filter) (items []Item) {
 			continue
 		}
 		if s := q.sites[item.Site]; s != nil && item.Status != StatusInAttempt {
-			item.Why, item.Next = s.why(now), later(r.Due, s.until)
+			item.Why, item.Next = q.whyOf(s, now), later(r.Due, s.until)
 		}
 		if rule := q.siteRule(item.Site); rule != nil {
 			item.Why, item.Next = "held: "+rule.Reason, rule.Until

@@ -16,10 +16,11 @@ type Needs struct {
 	Shaper  Shaper
 	Courier Courier
 	Intake  Intake
-	Rules   RuleStore      // nil: rules do not survive a restart
-	IDs     *mail.IDs      // for the reports written here
-	Events  event.Sink     // nil: nobody listens
-	Rand    func() float64 // [0,1), for jitter; safe for concurrent use. nil: math/rand/v2
+	Rules   RuleStore                // nil: rules do not survive a restart
+	IDs     *mail.IDs                // for the reports written here
+	Events  event.Sink               // nil: nobody listens
+	Remark  func(site string) string // what else is known of a site: "stopped: …", "quota: …", "leaves by …"; nil: nothing
+	Rand    func() float64           // [0,1), for jitter; safe for concurrent use. nil: math/rand/v2
 }
 
 type (

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"paquebot/internal/event"
@@ -80,6 +82,20 @@ func (s *site) why(now time.Time) string {
 		return "all connections in use"
 	}
 	return ""
+}
+
+// whyOf adds what others know of a site. That it is stopped or out of quota is
+// the reason for all the rest. The lock is held.
+func (q *Queue) whyOf(s *site, now time.Time) string {
+	why := s.why(now)
+	if q.needs.Remark == nil {
+		return why
+	}
+	remark := q.needs.Remark(s.name)
+	if why == "" || strings.HasPrefix(remark, "stopped: ") || strings.HasPrefix(remark, "quota: ") {
+		return cmp.Or(remark, why)
+	}
+	return why
 }
 
 // block closes the shaper's gate. The queue's lock is held.
