@@ -41,6 +41,8 @@ type DevCmd struct {
 	MaxMessages int      `default:"10000" env:"PAQUEBOT_DEV_MAX_MESSAGES" placeholder:"N" help:"How many messages are kept; the oldest go."`
 	Data        string   `env:"PAQUEBOT_DEV_DATA" placeholder:"DIR" help:"Keep mail in DIR; without it all is gone at the end."`
 	Relay       bool     `help:"Deliver for real instead of catching. Mail leaves this machine."`
+	Compat      string   `enum:"none,mailpit,mailhog" default:"none" env:"PAQUEBOT_DEV_COMPAT" help:"mailpit: 1025 takes any AUTH in clear, and MP_* variables are read. mailhog: GET /api/v1/messages is MailHog's."`
+	Path        string   `env:"PAQUEBOT_DEV_PATH" placeholder:"/SUB" help:"Serve the page and the interfaces below this path, as behind a proxy."`
 	Verbose     bool     `short:"v" help:"Show the server's log as well."`
 	WaitReady   bool     `name:"wait" help:"Start nothing: wait until the catcher that runs is ready, then end."`
 	Within      string   `default:"30s" placeholder:"TIME" help:"For --wait: how long."`
@@ -112,10 +114,15 @@ func (c *DevCmd) start(g *Globals) error {
 		MX: tcpPort(n.Addr(mail.RoleMX, 0)), Submission: tcpPort(n.Addr(mail.RoleSubmission, 0)),
 		Submissions: tcpPort(n.Addr(mail.RoleSubmissions, 0)), Alternative: tcpPort(n.Addr(mail.RoleSubmission, 1)),
 	}
+	alike, err := c.compatible(n, w, dir)
+	if err != nil {
+		return problem("cannot start", err, "")
+	}
 	web := &http.Server{
-		Handler: console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN}, console.Needs{
+		Handler: console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN, BasePath: c.Path}, console.Needs{
 			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
 			Ready: func() error { return n.Ready(context.Background()) },
+			More:  alike.Handlers(), MoreBody: alike.BodyMax,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}

@@ -216,6 +216,12 @@ type Stat struct {
 	MaxBytes    int64  `json:"max_bytes"`
 	LastSeq     uint64 `json:"last_seq"` // the newest Seq given
 	Failed      int    `json:"failed"`   // sessions kept that failed
+
+	// Since the store was opened.
+	Caught      uint64 `json:"caught"`       // messages
+	CaughtBytes int64  `json:"caught_bytes"` // octets of them
+	Deleted     uint64 `json:"deleted"`      // messages, for want of room or on purpose
+	Refused     uint64 `json:"refused"`      // commands, connections and messages
 }
 
 // Stat returns how full the store is.
@@ -225,6 +231,7 @@ func (s *Store) Stat() Stat {
 	return Stat{
 		Messages: len(s.messages), Bytes: s.bytes, MaxMessages: s.config.MaxMessages, MaxBytes: s.config.MaxBytes,
 		LastSeq: s.nextSeq - 1, Failed: s.sessions.count(),
+		Caught: s.sums.caught, CaughtBytes: s.sums.caughtBytes, Deleted: s.sums.deleted, Refused: s.sessions.total(),
 	}
 }
 

@@ -21,6 +21,7 @@ func (s *Store) trim() {
 	for len(s.messages) > 1 && (len(s.messages) > s.config.MaxMessages || s.bytes > s.config.MaxBytes) {
 		old := s.messages[0]
 		s.forget(old)
+		s.sums.deleted++
 		s.watchers.tell(Change{Kind: Deleted, Seq: s.nextSeq - 1, IDs: []mail.ID{old.ID}})
 	}
 }
@@ -61,6 +62,9 @@ func (s *Store) remove(ids []mail.ID) (int, error) { return s.removeSome(ids, fa
 // removeSome removes messages; all says that everything was meant.
 func (s *Store) removeSome(ids []mail.ID, all bool) (int, error) {
 	if len(ids) == 0 {
+		if all { // who waits for this hears of it all the same
+			s.watchers.tell(Change{Kind: Deleted, Seq: s.nextSeq - 1, IDs: []mail.ID{}, All: true})
+		}
 		return 0, nil
 	}
 	if _, err := s.appendRecord(kindDelete, deletion{IDs: ids, Before: s.nextSeq}, nil, 0); err != nil {
@@ -69,6 +73,7 @@ func (s *Store) removeSome(ids []mail.ID, all bool) (int, error) {
 	for _, id := range ids {
 		s.forget(s.byID[id])
 	}
+	s.sums.deleted += uint64(len(ids))
 	s.watchers.tell(Change{Kind: Deleted, Seq: s.nextSeq - 1, IDs: ids, All: all})
 	s.reclaim()
 	return len(ids), nil

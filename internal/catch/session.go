@@ -50,6 +50,14 @@ type sessions struct {
 	talks  map[mail.ID][]event.Line
 	order  []mail.ID // of talks, oldest first
 	closed bool
+
+	refused uint64 // since the store was opened
+}
+
+func (s *sessions) total() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
 }
 
 func (s *sessions) init() { s.talks = map[mail.ID][]event.Line{} }
@@ -240,8 +248,11 @@ func (s *Store) failed(o mail.Origin, p Problem) {
 	if o.Helo != "" {
 		f.Origin = o
 	}
-	if len(f.Problems) < problemsMax && !repeats(f.Problems, p) {
-		f.Problems = append(f.Problems, p)
+	if !repeats(f.Problems, p) {
+		s.sessions.refused++
+		if len(f.Problems) < problemsMax {
+			f.Problems = append(f.Problems, p)
+		}
 	}
 	if p.Advice != "" {
 		f.Advice = p.Advice

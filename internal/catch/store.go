@@ -39,8 +39,14 @@ type Store struct {
 	sessions sessions
 	tags     map[string]int // how many messages have each; guarded by mu
 	unread   int            // messages nobody has read; guarded by mu
+	sums     sums           // since the store was opened; guarded by mu
 	late     chan mail.ID   // messages whose dialogue came after they were caught, perhaps
 	done     sync.WaitGroup
+}
+
+type sums struct {
+	caught, deleted uint64
+	caughtBytes     int64
 }
 
 // entry is a message kept, and where it is.
@@ -329,6 +335,9 @@ func (s *Store) store(r *record, body mail.Body) (synced func() error, err error
 	e := &entry{Message: brief(r.Message), at: at, talked: r.Dialogue != nil}
 	if old := s.byID[r.ID]; old != nil { // what readers made of it stays
 		e.Read, e.Tags, e.mark = old.Read, old.Tags, old.mark
+	} else {
+		s.sums.caught++
+		s.sums.caughtBytes += e.Size
 	}
 	s.keep(e)
 	s.trim()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -83,7 +84,9 @@ func (c *console) at(path string) string { return c.config.BasePath + path }
 
 func (c *console) routes() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, handle := range c.handlers() {
+	all := c.handlers()
+	maps.Copy(all, c.needs.More)
+	for pattern, handle := range all {
 		mux.HandleFunc(pattern, handle)
 	}
 	return mux

@@ -35,7 +35,11 @@ func (c *console) guard(next http.Handler) http.Handler {
 		case c.strangePage(r):
 			http.Error(w, "Other sites' pages may not read this.", http.StatusForbidden)
 		default:
-			r.Body = http.MaxBytesReader(w, r.Body, requestMax)
+			most := int64(requestMax)
+			if c.needs.MoreBody != nil {
+				most = max(most, c.needs.MoreBody(r))
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, most)
 			next.ServeHTTP(w, r)
 		}
 	})
@@ -82,7 +86,8 @@ func (c *console) strangePage(r *http.Request) bool {
 		return false
 	}
 	path := strings.TrimPrefix(r.URL.Path, c.config.BasePath)
-	isPart := strings.HasPrefix(path, "/api/dev/messages/") && strings.Contains(path, "/parts/")
+	isPart := strings.HasPrefix(path, "/api/dev/messages/") && strings.Contains(path, "/parts/") ||
+		strings.HasPrefix(path, "/api/v1/message/") && strings.Contains(path, "/part/")
 	isRemote := strings.HasPrefix(path, "/m/") && strings.HasSuffix(path, "/remote")
 	return !((isPart || isRemote) && r.Header.Get("Sec-Fetch-Dest") == "image")
 }

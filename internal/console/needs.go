@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net"
+	"net/http"
 	"time"
 
 	"paquebot/internal/catch"
@@ -52,6 +53,11 @@ type Needs struct {
 	// Dial opens a connection to an address (never a name), for the pictures a
 	// person asked to see. Nil: remote pictures cannot be loaded.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// More are further routes, guarded as ours are; one of ours with the same
+	// pattern gives way. MoreBody is how large a request to them may be, in
+	// octets; 0 for a request that is none of theirs.
+	More     map[string]http.HandlerFunc
+	MoreBody func(*http.Request) int64
 }
 
 // Level says how much a finding matters.
