@@ -246,7 +246,7 @@ func (t *attempt) transactions(ctx context.Context, p place, s *session, how man
 		batch := t.batch(s.client.Extensions().Limits())
 		over := t.d.watch(s.client, s.conn)
 		answers := s.client.Send(ctx, t.message(batch))
-		over()
+		over(answers)
 		next, again := t.settle(p, answers, batch, how, s.client.TLS(), reused, toldToStop(ctx))
 		switch {
 		case len(t.pending) == 0 || next != stop || !again:

@@ -3,8 +3,10 @@ package deliver
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"paquebot/internal/smtp"
 	"paquebot/internal/smtpclient"
 )
 
@@ -18,11 +20,13 @@ const (
 	pulseTime = 3 * time.Second // between looks
 )
 
-// watch ends the session when its path dies; the func it returns ends the watch.
-func (d *Deliverer) watch(c *smtpclient.Client, conn net.Conn) (stop func()) {
+// watch ends the session when its path dies; the func it returns ends the watch
+// and puts that into the answers.
+func (d *Deliverer) watch(c *smtpclient.Client, conn net.Conn) (stop func([]smtpclient.Answer)) {
 	if d.needs.Unheard == nil || conn == nil {
-		return func() {}
+		return func([]smtpclient.Answer) {}
 	}
+	var dead atomic.Bool
 	done, began, bad := make(chan struct{}), time.Now(), 0
 	var (
 		mu    sync.Mutex
@@ -41,6 +45,7 @@ func (d *Deliverer) watch(c *smtpclient.Client, conn net.Conn) (stop func()) {
 			bad = 0 // what is on its way for the first time is not lost yet
 		}
 		if bad > 1 {
+			dead.Store(true)
 			c.Abort()
 			return
 		}
@@ -48,8 +53,13 @@ func (d *Deliverer) watch(c *smtpclient.Client, conn net.Conn) (stop func()) {
 		defer mu.Unlock()
 		timer.Reset(pulseTime)
 	})
-	return func() {
+	return func(answers []smtpclient.Answer) {
 		close(done)
 		timer.Stop()
+		for i, a := range answers {
+			if dead.Load() && a.Kind == smtpclient.Lost {
+				answers[i].Reply = smtp.Dropped.WithText("Path to host is dead: nothing was acknowledged for %v", pathDead).Because(a.Reply.Cause)
+			}
+		}
 	}
 }

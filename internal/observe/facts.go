@@ -322,6 +322,7 @@ func (a *adder) standing(s *mail.Standing) {
 	a.text("stage", string(s.Last.Stage))
 	a.reply("reply", s.Last.Reply)
 	a.flag("ours", s.Last.Ours)
+	a.flag("ambiguous", s.Last.Ambiguous)
 }
 
 // dialogue is for traces alone; its lines were redacted by who recorded them.

@@ -84,6 +84,9 @@ func (w *world) lay(ctx context.Context) error {
 		{true, "ip route add 45.77.1.0/24 via 45.77.0.1"},
 		{false, "ip route add local 45.77.1.0/24 dev lo"},
 		{false, "ip route add 45.77.2.0/24 via 45.77.0.2"},
+		{false, "ip -6 addr add 2a01:70::1/64 dev ship nodad"},
+		{false, "ip -6 neigh add 2a01:70::2 lladdr 02:00:00:00:00:02 dev ship nud permanent"}, // no such machine
+		{false, "ip -6 route add 2a01:77::/64 via 2a01:70::2"},
 	} {
 		args := strings.Fields(c.line)
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)

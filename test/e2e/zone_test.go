@@ -13,6 +13,7 @@ const (
 	dovecotAddr  = "45.77.2.4"
 	knotAddr     = "45.77.2.53"
 	deadAddr     = "45.77.2.250" // refuses every connection
+	voidAddr     = "2a01:77::1"  // swallows every packet
 	maxServers   = 99
 	maxPlaces    = 99
 )
@@ -64,6 +65,8 @@ func zone() string {
 		name := placeName(n)
 		line("mx.%s. A %s", name, placeAddr(n))
 		line("%s. MX 10 mx.%[1]s.", name)
+		line("both.%s. A %s", name, placeAddr(n))
+		line("both.%s. AAAA %s", name, voidAddr)      // nobody is heard there
 		line("implicit.%s. A %s", name, placeAddr(n)) // no MX: the address itself (RFC 5321 section 5.1)
 		line("dead.%s. A %s", name, deadAddr)
 		line("dead-mx.%s. MX 10 dead.%[1]s.", name)
