@@ -55,7 +55,7 @@ const (
 	// hostTime bounds the questions about this machine, within DIAG-5's 30 s.
 	hostTime = 6 * time.Second
 
-	referencesMax = 4 // hosts; each costs four connections
+	waysOutMax = 4 // hosts; each costs four connections
 	domainsMax    = 50
 )
 
@@ -87,7 +87,7 @@ func (h Host) waysOut() []Endpoint {
 		hosts = referenceHosts()
 	}
 	var out []Endpoint
-	for _, host := range hosts[:min(len(hosts), referencesMax)] {
+	for _, host := range hosts[:min(len(hosts), waysOutMax)] {
 		out = append(out,
 			Endpoint{Host: host, Port: 587, Mode: mail.Verify, Role: Submission, Known: promised(host, 587)},
 			Endpoint{Host: host, Port: 465, Mode: mail.Implicit, Role: Submission, Known: promised(host, 465)},

@@ -153,7 +153,7 @@ func accept(l net.Listener, talk func(net.Conn)) {
 // all ports open and clean, and HTTPS beside.
 func (w *world) populate() error {
 	seen := map[string]bool{}
-	for _, p := range catalogue() {
+	for _, p := range provider.All() {
 		for _, r := range p.Regions {
 			if r.Host == "" || seen[r.Host] {
 				continue
