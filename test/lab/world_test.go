@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -177,6 +178,9 @@ func (h *host) provider(ports []provider.Port) error {
 		if err := h.serve(p.Number, h.mta(p.Mode == mail.Implicit)); err != nil {
 			return err
 		}
+	}
+	if slices.ContainsFunc(ports, func(p provider.Port) bool { return p.Number == 443 }) {
+		return nil // some take mail even there
 	}
 	return h.serve(443, web{h.w.ca.config("", good())})
 }
