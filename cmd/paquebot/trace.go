@@ -12,7 +12,7 @@ import (
 
 // TraceCmd is `paquebot trace`.
 type TraceCmd struct {
-	ID       string `arg:"" help:"The ID of the reply to the accepted message: 250 2.0.0 Ok: queued as ID."`
+	ID       string `arg:"" help:"The ID of the reply to the accepted message (250 2.0.0 Ok: queued as ID), its Message-ID, or the ID that a provider gave it."`
 	Dialogue bool   `help:"The SMTP dialogue too, as far as it was kept."`
 }
 
@@ -20,12 +20,14 @@ type TraceCmd struct {
 func (TraceCmd) Help() string {
 	return `Tells the life of one message: who brought it, each try, what was said, what
 comes next. Exit code 0 when it is delivered or on its way, 1 when it failed
-for somebody or is not known.
+for somebody or is not known. A message is also found by its Message-ID and by
+the ID that a provider answered when it took it.
 
 Examples:
   paquebot trace KARQ7M3XZ5V8ABCD
   paquebot trace KARQ7M3XZ5V8ABCD --dialogue
-  paquebot trace KARQ7M3XZ5V8ABCD --json`
+  paquebot trace KARQ7M3XZ5V8ABCD --json
+  paquebot trace 20261124.7f3a@shop.example.org`
 }
 
 // Run tells it.

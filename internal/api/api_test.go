@@ -92,6 +92,10 @@ func (historyFake) Of(id mail.ID) ([]observe.Entry, error) {
 	}, nil
 }
 
+func (historyFake) Find(name string) (mail.ID, bool, error) {
+	return testID, name == "0102-000000@eu-west-1.amazonses.com", nil
+}
+
 type queueFake struct{ acted []Action }
 
 func (*queueFake) Summary(context.Context) (QueueSummary, error) {

@@ -46,6 +46,8 @@ type (
 	// History gives a message's life.
 	History interface {
 		Of(id mail.ID) ([]observe.Entry, error)
+		// Find returns the message with a Message-ID or an ID at a provider.
+		Find(name string) (id mail.ID, ok bool, err error)
 	}
 
 	// Accounts is *accounts.Accounts.

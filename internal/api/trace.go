@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"paquebot/internal/mail"
 	"paquebot/internal/observe"
@@ -13,7 +14,7 @@ import (
 
 // trace joins what the spool knows now and what the history remembers.
 func (s *Server) trace(ctx context.Context, r request) (Trace, error) {
-	id, err := pathID(r)
+	id, err := s.whichMessage(r)
 	if err != nil {
 		return Trace{}, err
 	}
@@ -42,6 +43,25 @@ func (s *Server) trace(ctx context.Context, r request) (Trace, error) {
 		return t, fault(http.StatusNotFound, "the history remembers as long as [history] retention says; is the ID whole?", "message %s is not known here", id)
 	}
 	return t, nil
+}
+
+// whichMessage reads an ID of ours, a Message-ID, or the ID under which a
+// provider has the message.
+func (s *Server) whichMessage(r request) (mail.ID, error) {
+	id, err := pathID(r)
+	if err == nil || s.needs.History == nil {
+		return id, err
+	}
+	known, ok, trouble := s.needs.History.Find(r.PathValue("id"))
+	switch {
+	case trouble != nil:
+		return id, trouble
+	case ok:
+		return known, nil
+	case strings.Contains(r.PathValue("id"), "@"):
+		return id, fault(http.StatusNotFound, "the history remembers as long as [history] retention says; is the ID whole?", "no message with the ID %s is known here", r.PathValue("id"))
+	}
+	return id, err
 }
 
 // comesNext adds what the queue alone knows of a live message: that a recipient

@@ -2,11 +2,13 @@ package observe
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,7 @@ type HistoryConfig struct {
 type History struct {
 	facts   Facts
 	table   *store.Table
+	names   *store.Table // messages by other IDs of theirs
 	db      *store.DB
 	config  HistoryConfig
 	records chan record
@@ -49,6 +52,7 @@ type History struct {
 type record struct {
 	key   [22]byte
 	value []byte
+	name  bool // key is of names, its first nameKey octets
 }
 
 const (
@@ -69,7 +73,7 @@ type Entry struct {
 // and is closed by its owner after Close.
 func NewHistory(db *store.DB, c HistoryConfig) *History {
 	h := &History{
-		facts: Facts{Detail: true}, db: db, table: db.Table("history"), config: c,
+		facts: Facts{Detail: true}, db: db, table: db.Table("history"), names: db.Table("names"), config: c,
 		records: make(chan record, recordsMax), flushes: make(chan chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -92,11 +96,72 @@ func (h *History) Emit(e event.Event) {
 	r := record{key: h.key(m.Message(), time.Now()), value: bytes.Clone(out.text)}
 	clear(out.attrs)
 	h.pool.Put(out)
+	h.hand(r)
+	h.emitName(e)
+}
+
+func (h *History) hand(r record) {
 	select {
 	case h.records <- r:
 	default:
 		h.dropped.Add(1)
 	}
+}
+
+// nameKey is the length of a key of names: the day of the message, two octets,
+// so that old ones are forgotten by a range, and sixteen of the name's hash.
+const nameKey = 18
+
+// emitName notes the other names of a message: its Message-ID, and the one a
+// provider gave it.
+func (h *History) emitName(e event.Event) {
+	switch e := e.(type) {
+	case event.MessageAccepted:
+		h.name(e.Envelope.ID, e.Envelope.MessageID)
+	case event.DeliveryTried:
+		h.name(e.ID, e.Outcome.RemoteID)
+		if left, _, whole := strings.Cut(e.Outcome.RemoteID, "@"); whole {
+			h.name(e.ID, left) // as providers' own pages show it
+		}
+	}
+}
+
+func (h *History) name(id mail.ID, name string) {
+	if name != "" {
+		h.hand(record{key: nameOf(dayOf(id.Time()), name), value: bytes.Clone(id[:]), name: true})
+	}
+}
+
+func dayOf(t time.Time) uint16 { return uint16(max(t.Unix(), 0) / (24 * 3600)) }
+
+func nameOf(day uint16, name string) (k [22]byte) {
+	binary.BigEndian.PutUint16(k[:], day)
+	sum := sha256.Sum256([]byte(plainID(name)))
+	copy(k[2:nameKey], sum[:])
+	return k
+}
+
+// plainID is a Message-ID as it is compared: without brackets.
+func plainID(name string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(name), "<"), ">")
+}
+
+// Find returns the message that has another name: its Message-ID, or the ID under
+// which a provider took it. Of several the newest; false: none is remembered.
+func (h *History) Find(name string) (id mail.ID, ok bool, err error) {
+	h.flush()
+	now := time.Now()
+	for day := dayOf(now) + 1; day+1 > dayOf(now.Add(-h.config.Retention)); day-- {
+		k := nameOf(day, name)
+		v, there, err := h.names.Get(k[:nameKey])
+		if err != nil {
+			return id, false, err
+		}
+		if there && len(v) == len(id) {
+			return mail.ID(v), true, nil
+		}
+	}
+	return id, false, nil
 }
 
 func (h *History) key(id mail.ID, now time.Time) (k [22]byte) {
@@ -207,7 +272,11 @@ func (h *History) commit(batch []record) {
 	err := h.db.Update(func(b *store.Batch) error {
 		var errs []error
 		for i := range batch {
-			errs = append(errs, b.Put(h.table, batch[i].key[:], batch[i].value))
+			if batch[i].name {
+				errs = append(errs, b.Put(h.names, batch[i].key[:nameKey], batch[i].value))
+			} else {
+				errs = append(errs, b.Put(h.table, batch[i].key[:], batch[i].value))
+			}
 		}
 		return errors.Join(errs...)
 	})
@@ -241,7 +310,9 @@ func (h *History) Sweep() {
 func (h *History) forget(before time.Time) error {
 	var to [8]byte
 	binary.BigEndian.PutUint64(to[:], uint64(max(before.UnixMilli(), 0))<<20)
-	return h.table.DeleteRange(nil, to[:])
+	var day [2]byte
+	binary.BigEndian.PutUint16(day[:], dayOf(before))
+	return errors.Join(h.table.DeleteRange(nil, to[:]), h.names.DeleteRange(nil, day[:]))
 }
 
 // Close writes what waits. Events after it are dropped; the DB stays open.

@@ -3,6 +3,7 @@ package observe
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -354,5 +355,33 @@ func TestReadersTogether(t *testing.T) {
 	wg.Wait()
 	if !strings.Contains(scrape(t, m), `paquebot_messages_accepted_total{port="587",role="submission"} 400`) {
 		t.Error("a message was not counted")
+	}
+}
+
+// A message is found by its Message-ID and by what a provider calls it, until it
+// is forgotten with the rest (SH: SES gives each message an ID of its own).
+func TestHistoryFindsByOtherNames(t *testing.T) {
+	h := openHistory(t, HistoryConfig{Retention: 24 * time.Hour})
+	ids, err := mail.NewIDs(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, young := ids.Next(time.Now().Add(-72*time.Hour)), ids.Next(time.Now())
+	h.Emit(event.MessageAccepted{Envelope: &mail.Envelope{ID: young, MessageID: "a@shop.example"}})
+	h.Emit(event.MessageAccepted{Envelope: &mail.Envelope{ID: old, MessageID: "old@shop.example"}})
+	h.Emit(event.DeliveryTried{ID: young, Recipient: "b@c", Outcome: mail.Outcome{Result: mail.Accepted, RemoteID: "0102-000000@eu-west-1.amazonses.com"}})
+	for _, name := range []string{"a@shop.example", "<a@shop.example>", "0102-000000@eu-west-1.amazonses.com", "0102-000000"} {
+		if got, ok, err := h.Find(name); err != nil || !ok || got != young {
+			t.Errorf("%s: %v %v %v", name, got, ok, err)
+		}
+	}
+	for _, name := range []string{"old@shop.example", "nobody@shop.example", ""} {
+		if _, ok, err := h.Find(name); ok || err != nil {
+			t.Errorf("%s: found, %v", name, err)
+		}
+	}
+	h.Sweep()
+	if _, ok, _ := h.Find("a@shop.example"); !ok {
+		t.Error("forgotten too early")
 	}
 }
