@@ -351,6 +351,8 @@ func (fakeSpool) Stat() api.SpoolStat { return api.SpoolStat{Messages: 1} }
 
 type fakeHistory struct{}
 
+func (fakeHistory) Find(string) (mail.ID, bool, error) { return mail.ID{}, false, nil }
+
 func (fakeHistory) Of(id mail.ID) ([]observe.Entry, error) {
 	if id != testID {
 		return nil, nil
