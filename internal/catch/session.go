@@ -141,7 +141,7 @@ func (s *Store) heardDialogue(e event.MessageAccepted) {
 	if _, known := s.sessions.talks[id]; !known {
 		s.sessions.order = append(s.sessions.order, id)
 	}
-	s.sessions.talks[id] = clipLines(ofLastMessage(e.Dialogue))
+	s.sessions.talks[id] = withRepairs(clipLines(ofLastMessage(e.Dialogue)), e.Repaired)
 	for len(s.sessions.order) > dialoguesMax {
 		delete(s.sessions.talks, s.sessions.order[0])
 		s.sessions.order = s.sessions.order[1:]
@@ -150,6 +150,29 @@ func (s *Store) heardDialogue(e event.MessageAccepted) {
 	case s.late <- id:
 	default: // it stays in memory, and is read from there
 	}
+}
+
+// mended begins the line of a dialogue that tells what submission changed.
+const mended = "(mended: "
+
+// withRepairs adds what was changed to what was said: it belongs to how the
+// message came in, and is kept and shown with it.
+func withRepairs(lines []event.Line, repaired []string) []event.Line {
+	if len(repaired) == 0 || len(lines) == 0 {
+		return lines
+	}
+	last := lines[len(lines)-1]
+	return append(lines, event.Line{At: last.At, TLS: last.TLS, Text: mended + strings.Join(repaired, "; ") + ")"})
+}
+
+// Repairs returns what submission changed of a message, as its dialogue tells.
+func Repairs(lines []event.Line) []string {
+	for _, l := range lines {
+		if text, ok := strings.CutPrefix(l.Text, mended); ok && !l.Client {
+			return strings.Split(strings.TrimSuffix(text, ")"), "; ")
+		}
+	}
+	return nil
 }
 
 // ofLastMessage keeps of a session's dialogue how it began and the transaction

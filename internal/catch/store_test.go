@@ -545,3 +545,18 @@ func BenchmarkCatch(b *testing.B) {
 		}
 	}
 }
+
+// What submission mended is told with how the message came in.
+func TestRepairsAreKeptWithTheDialogue(t *testing.T) {
+	s := open(t, catch.Config{})
+	line := event.Line{Client: true, Text: "MAIL FROM:<a@b>"}
+	s.Emit(event.MessageAccepted{Envelope: envelope(1, "app", "b@example.com"), Repaired: []string{"Date added", "Message-ID added"}, Dialogue: []event.Line{line}})
+	put(t, s, 1, "app", "b@example.com")
+	lines, err := s.Dialogue(id(1))
+	if err != nil || len(lines) != 2 || strings.Join(catch.Repairs(lines), ",") != "Date added,Message-ID added" {
+		t.Errorf("%+v %v", lines, err)
+	}
+	if got := catch.Repairs([]event.Line{line}); got != nil {
+		t.Errorf("%q", got)
+	}
+}
