@@ -121,8 +121,9 @@ func (c *DevCmd) start(g *Globals) error {
 	web := &http.Server{
 		Handler: console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN, BasePath: c.Path}, console.Needs{
 			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
-			Ready: func() error { return n.Ready(context.Background()) },
-			More:  alike.Handlers(), MoreBody: alike.BodyMax,
+			Ready:    func() error { return n.Ready(context.Background()) },
+			Critique: console.Judged(n.Caught()),
+			More:     alike.Handlers(), MoreBody: alike.BodyMax,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}

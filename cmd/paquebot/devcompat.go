@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"paquebot/internal/compat"
+	"paquebot/internal/critique"
 	"paquebot/internal/mail"
 	"paquebot/internal/node"
 )
@@ -19,6 +20,7 @@ func (c *DevCmd) compatible(n *node.Node, w node.World, dir string) (*compat.API
 		Version: versionString(), MailHog: c.Compat == "mailhog", Database: dir, BasePath: c.basePath(),
 	}, compat.Needs{
 		Store: n.Caught(), IDs: func() mail.ID { return ids.Next(time.Now()) }, Mishaps: compat.OverMishap(n.Mishaps()),
+		HTMLCheck: func(document string) (any, error) { return critique.HTML(document) },
 	}), nil
 }
 

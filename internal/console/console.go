@@ -127,6 +127,7 @@ func (c *console) handlers() map[string]http.HandlerFunc {
 		"GET /api/dev/messages/{id}/text":      c.apiText,
 		"GET /api/dev/messages/{id}/html":      c.mailFrame,
 		"GET /api/dev/messages/{id}/dialogue":  c.apiDialogue,
+		"GET /api/dev/messages/{id}/findings":  c.apiFindings,
 		"GET /api/dev/messages/{id}/parts/{n}": c.apiPart,
 		"GET /api/dev/sessions":                c.apiSessions,
 		"DELETE /api/dev/sessions":             c.apiClearSessions,

@@ -72,11 +72,12 @@ const (
 
 // Finding is one thing that production would have said.
 type Finding struct {
-	Level  Level
-	Title  string // a sentence: "Nobody signed this message"
-	Detail string // the evidence
-	Fix    string // what to do; "" if nothing need be done
-	Who    string // who says so: "Gmail", "RFC 5322 §3.6.4"
+	ID     string `json:"id"` // "unsigned"
+	Level  Level  `json:"level"`
+	Title  string `json:"title"`            // a sentence: "Nobody signed this message"
+	Detail string `json:"detail,omitempty"` // the evidence
+	Fix    string `json:"fix,omitempty"`    // what to do; "" if nothing need be done
+	Who    string `json:"who,omitempty"`    // who says so: "Gmail", "RFC 5322 §3.6.4"
 }
 
 // Step is something that happened to a message.

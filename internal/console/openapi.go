@@ -64,6 +64,7 @@ func operations() []operation {
 			[]answer{{http.StatusOK, "The text.", "text/plain"}, noMessage}},
 		{"GET /api/dev/messages/{id}/html", "The HTML of a message, made harmless", nil, nil, []answer{{http.StatusOK, "The page.", "text/html"}, noMessage}},
 		{"GET /api/dev/messages/{id}/dialogue", "The SMTP dialogue that brought a message", nil, nil, []answer{{http.StatusOK, "The lines.", Dialogue{}}, noMessage}},
+		{"GET /api/dev/messages/{id}/findings", "What production would have said of a message", nil, nil, []answer{{http.StatusOK, "The findings.", Findings{}}, noMessage}},
 		{"GET /api/dev/messages/{id}/parts/{n}", "One part of a message, decoded", []parameter{{"dl", "1: as a download.", "string"}}, nil,
 			[]answer{{http.StatusOK, "Its octets.", "application/octet-stream"}, noMessage}},
 		{"GET /api/dev/wait", "Wait until messages match, or prove that none does",
