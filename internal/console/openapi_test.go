@@ -71,7 +71,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 	}
 	m.At(mishap.Facts{Stage: mishap.Rcpt, User: "app", Recipient: "a+defer-2@example.com"})
 	m.At(mishap.Facts{Stage: mishap.Rcpt, Recipient: "a+defer-2@example.com"})
-	c := &console{parses: make(chan struct{}, 1), config: Config{Version: "0"}, needs: Needs{Store: s, Mishap: m}}
+	c := &console{parses: make(chan struct{}, 1), config: Config{Version: "0"}, needs: Needs{Store: s, Mishap: m, Critique: Judged(s)}}
 	doc := c.describe()
 	types := doc.Components.Schemas
 	for path, item := range doc.Paths {
