@@ -14,8 +14,18 @@ const (
 	knotAddr     = "45.77.2.53"
 	deadAddr     = "45.77.2.250" // refuses every connection
 	voidAddr     = "2a01:77::1"  // swallows every packet
-	maxServers   = 99
-	maxPlaces    = 99
+
+	// Imitations of providers, under the providers' own names (imitation_test.go).
+	sesAddr      = "45.77.2.21"
+	mailgunAddr  = "45.77.2.22"
+	sendgridAddr = "45.77.2.23"
+	pmtaAddr     = "45.77.2.24"
+	pmtaBusyAddr = "45.77.2.25"
+	m365Addr     = "45.77.2.26"
+	entraAddr    = "45.77.2.27"
+
+	maxServers = 99
+	maxPlaces  = 99
 )
 
 func serverName(n int) string { return fmt.Sprintf("s%02d.paquebot.test", n) }
@@ -48,6 +58,14 @@ func zone() string {
 	line("lan.inside.test. A 192.168.1.1")
 	line("lost.test. MX 10 nowhere.test.") // the exchanger has no address
 	// broken.test is a zone of its own without content: SERVFAIL (world_test.go).
+
+	line("email-smtp.eu-west-1.amazonaws.com. A %s", sesAddr)
+	line("smtp.eu.mailgun.org. A %s", mailgunAddr)
+	line("smtp.sendgrid.net. A %s", sendgridAddr)
+	line("pmta.corp.test. A %s", pmtaAddr)
+	line("pmta-busy.corp.test. A %s", pmtaBusyAddr)
+	line("smtp.office365.com. A %s", m365Addr)
+	line("login.microsoftonline.com. A %s", entraAddr)
 
 	for n := 1; n <= maxServers; n++ {
 		name := serverName(n)

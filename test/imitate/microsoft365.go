@@ -29,8 +29,9 @@ type Microsoft365 struct {
 // EntraApp is an application registration.
 type EntraApp struct {
 	ID, Secret string
-	SendAsApp  bool     // it has SMTP.SendAsApp with admin consent
-	Mailboxes  []string // that its service principal has access to
+	SendAsApp  bool          // it has SMTP.SendAsApp with admin consent
+	Mailboxes  []string      // that its service principal has access to
+	Lifetime   time.Duration // of its tokens, if other than the tenant's
 }
 
 // Mailbox is one mailbox.
@@ -196,7 +197,7 @@ func (p *Microsoft365) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.PostFormValue("scope") != "https://outlook.office365.com/.default":
 		problem(w, http.StatusBadRequest, "invalid_scope", "AADSTS70011: The provided value for the input parameter 'scope' is not valid.")
 	default:
-		answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(p.Lifetime.Seconds()), "access_token": p.issue(app)})
+		answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(p.lifetime(app).Seconds()), "access_token": p.issue(app)})
 	}
 }
 
@@ -208,8 +209,15 @@ func (p *Microsoft365) issue(app *EntraApp) string {
 	}
 	p.issued++
 	bearer := base64.RawURLEncoding.EncodeToString(random(900)) // Microsoft's are more than a thousand octets long
-	p.tokens[bearer] = &token{app: app, ends: time.Now().Add(p.Lifetime)}
+	p.tokens[bearer] = &token{app: app, ends: time.Now().Add(p.lifetime(app))}
 	return bearer
+}
+
+func (p *Microsoft365) lifetime(app *EntraApp) time.Duration {
+	if app.Lifetime > 0 {
+		return app.Lifetime
+	}
+	return p.Lifetime
 }
 
 func random(n int) []byte {

@@ -94,13 +94,13 @@ type Server struct {
 	taken    []*Message
 	offences []string
 	sessions int
-	open     int
+	open     map[net.Conn]bool
 	closers  []io.Closer
 }
 
 // Start listens on all ports of a service, with listen as it makes listeners.
 func Start(service Service, config *tls.Config, listen func(port int) (net.Listener, error)) (*Server, error) {
-	s := &Server{service: service, tls: config}
+	s := &Server{service: service, tls: config, open: map[net.Conn]bool{}}
 	for _, p := range service.Ports() {
 		l, err := listen(p.Number)
 		if err != nil {
@@ -151,6 +151,15 @@ func (s *Server) Sessions() int {
 	return s.sessions
 }
 
+// HangUp ends all open sessions without a word.
+func (s *Server) HangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		_ = c.Close()
+	}
+}
+
 func (s *Server) offend(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,13 +174,13 @@ func (s *Server) accept(l net.Listener, p Port) {
 		}
 		s.mu.Lock()
 		s.sessions++
-		s.open++
+		s.open[c] = true
 		s.mu.Unlock()
 		go func() {
 			defer func() {
 				_ = c.Close()
 				s.mu.Lock()
-				s.open--
+				delete(s.open, c)
 				s.mu.Unlock()
 			}()
 			_ = s.serve(c, p) // a session ends as it ends
