@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if text := os.Getenv(envSuite); text != "" {
+		return suiteMain(text)
+	}
 	if os.Getenv(envDir) != "" {
 		return inside(m)
 	}
