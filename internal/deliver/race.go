@@ -16,7 +16,8 @@ import (
 // with a head start, until one is ready for AUTH. It does what trying them one
 // after the other would do, only without waiting for silence (SH-3):
 //
-//   - who is silent for headStart gives the next one leave to begin;
+//   - who is silent for headStart, or says nothing for greetTime once connected,
+//     gives the next one leave to begin;
 //   - who speaks is waited for by those after it, for patience;
 //   - who cannot prove who it is ends the race, unless one before it is ready.
 //
@@ -26,6 +27,9 @@ const (
 	// headStart is how long an endpoint may be silent before the next begins:
 	// above most round trips (RFC 8305 §5 has 250 ms for addresses).
 	headStart = 300 * time.Millisecond
+	// greetTime is how long one that took the connection may wait with its first
+	// word: many servers pause on purpose before they greet.
+	greetTime = 2 * time.Second
 	// patience is how long one that has spoken may take to be ready.
 	patience = 5 * time.Second
 	// loserTime is how long those that lost may take to get to where QUIT can
@@ -51,6 +55,12 @@ type arrival struct {
 	step   step // of a failure: otherHost if only the endpoint cannot be reached
 }
 
+// sign is a sign of life: the connection was taken, or a first word said.
+type sign struct {
+	n     int
+	spoke bool
+}
+
 // race is one being run; its fields belong to the goroutine of run.
 type race struct {
 	t       *attempt
@@ -58,7 +68,7 @@ type race struct {
 	dialing context.Context // of those not connected yet: ends with the race
 	talking context.Context // of the others: ends a little later
 	results chan arrival
-	spoke   chan int
+	signs   chan sign
 
 	begun, back int // lanes that set out, and came back
 	running     map[int]bool
@@ -75,7 +85,7 @@ func (r *race) run(ctx context.Context) (won, distrusted *arrival) {
 	var stopDial, stopTalk context.CancelFunc
 	r.dialing, stopDial = context.WithCancel(ctx)
 	r.talking, stopTalk = context.WithCancel(r.t.d.life)
-	r.results, r.spoke = make(chan arrival, len(r.lanes)), make(chan int, len(r.lanes))
+	r.results, r.signs = make(chan arrival, len(r.lanes)), make(chan sign, 2*len(r.lanes))
 	r.running, r.heard = map[int]bool{}, map[int]bool{}
 	defer func() {
 		stopDial()
@@ -94,9 +104,12 @@ func (r *race) run(ctx context.Context) (won, distrusted *arrival) {
 			if len(r.running) == 0 && r.mayBegin() {
 				r.begin(next)
 			}
-		case n := <-r.spoke:
-			r.heard[n] = true
-			next.Reset(patience)
+		case s := <-r.signs:
+			if r.heard[s.n] = r.heard[s.n] || s.spoke; s.spoke {
+				next.Reset(patience)
+			} else {
+				next.Reset(greetTime)
+			}
 		case <-next.C:
 			if r.mayBegin() {
 				r.begin(next)
@@ -121,8 +134,11 @@ func (r *race) begin(next *time.Timer) {
 	r.begun++
 	r.running[n] = true
 	next.Reset(headStart)
-	heard := func() { r.spoke <- n } // there is room for one word of each
-	r.t.d.losers.Go(func() { r.results <- r.t.approach(r.dialing, r.talking, n, l, how, sync.OnceFunc(heard)) })
+	alive := signs{ // there is room for one of each
+		open:  sync.OnceFunc(func() { r.signs <- sign{n, false} }),
+		spoke: sync.OnceFunc(func() { r.signs <- sign{n, true} }),
+	}
+	r.t.d.losers.Go(func() { r.results <- r.t.approach(r.dialing, r.talking, n, l, how, alive) })
 }
 
 func (r *race) arrived(a arrival) {
@@ -206,11 +222,14 @@ func (r *race) leave(stopTalk context.CancelFunc) {
 // dismiss says goodbye to a session that is not needed.
 func (d *Deliverer) dismiss(c *smtpclient.Client) { d.pool.end(&session{client: c}) }
 
+// signs hears of a lane's signs of life.
+type signs struct{ open, spoke func() }
+
 // approach opens a session on a lane, up to where AUTH may be said, and not
 // further: only the winner shows the credential.
-func (t *attempt) approach(dialing, talking context.Context, n int, l lane, how manner, heard func()) arrival {
+func (t *attempt) approach(dialing, talking context.Context, n int, l lane, how manner, alive signs) arrival {
 	for {
-		c, conn, err := t.approachOnce(dialing, talking, l, how, heard)
+		c, conn, err := t.approachOnce(dialing, talking, l, how, alive)
 		if err == nil {
 			return arrival{n: n, client: c, conn: conn, how: how}
 		}
@@ -233,14 +252,15 @@ func judgeEndpoint(a smtpclient.Answer, how manner, number uint32) verdict {
 		timely: a.Kind == smtpclient.Handshake && passing(a.Reply.Cause)})
 }
 
-func (t *attempt) approachOnce(dialing, talking context.Context, l lane, how manner, heard func()) (*smtpclient.Client, net.Conn, error) {
+func (t *attempt) approachOnce(dialing, talking context.Context, l lane, how manner, alive signs) (*smtpclient.Client, net.Conn, error) {
 	conn, err := t.dial(dialing, l.hop, l.addr)
 	if err != nil {
 		return nil, nil, err
 	}
+	alive.open()
 	o := t.options(l.hop, how)
 	o.Login = nil
-	c, err := smtpclient.Open(talking, &listening{Conn: conn, heard: heard}, o)
+	c, err := smtpclient.Open(talking, &listening{Conn: conn, heard: alive.spoke}, o)
 	return c, conn, err
 }
 

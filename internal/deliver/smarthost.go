@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -256,6 +257,9 @@ func (t *attempt) stopped(l lane, a smtpclient.Answer, how manner) {
 // errUnsafe ends a re-check at an endpoint that is not to be trusted.
 var errUnsafe = errors.New("not to be trusted")
 
+// errSlow: it would lose the next race, and we would go back and forth (SH-6).
+var errSlow = errors.New("answers too slowly")
+
 // lookUpward begins to look from time to time whether an endpoint before the
 // one in use works again, until the first does (SH-5). One such look-out is kept
 // per smart host.
@@ -330,9 +334,14 @@ func (t *attempt) look(h mail.Hop) error {
 	for _, addr := range addrs {
 		l := lane{h, addr}
 		how := manner{security: t.security(h), quirk: t.d.quirks.of(addr)}
-		a := t.approach(ctx, ctx, 0, l, how, func() {})
+		var spoke atomic.Int64
+		began := time.Now()
+		a := t.approach(ctx, ctx, 0, l, how, signs{open: func() {}, spoke: func() { spoke.Store(int64(time.Since(began))) }})
 		if a.fail == nil {
 			t.d.dismiss(a.client)
+			if time.Duration(spoke.Load()) > greetTime {
+				return errSlow
+			}
 			return nil
 		}
 		if a.step != otherHost {

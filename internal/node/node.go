@@ -141,6 +141,9 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 	}
 	n.openMishaps(c, sockets)
 	n.shaper = shaping.New(shapingConfig(c))
+	if err = n.shaper.Keep(n.disk.Past.Table("quotas")); err != nil {
+		return nil, err
+	}
 	n.endpoints = deliver.NewEndpoints(n.disk.Past.Table("endpoints"), n.events)
 	n.intake = &intake{spool: n.disk.Spool}
 	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers, AccountReports: o.Dev != nil}, queue.Needs{

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"paquebot/internal/config"
@@ -51,11 +52,12 @@ func profiles(c *config.Config) map[string]deliver.Profile {
 func smarthostLimits(c *config.Config) []shaping.Limits {
 	var all []shaping.Limits
 	for name, s := range c.Smarthosts {
-		l := shaping.Limits{Site: name, Connections: s.Connections, PerConnection: s.MessagesPerConnection,
+		l := shaping.Limits{Site: name, Smarthost: true, PerDay: s.QuotaPerDay, Connections: s.Connections, PerConnection: s.MessagesPerConnection,
 			Rate: shaping.Rate{Messages: s.Rate.N, Per: s.Rate.Per}}
 		if known, _, err := s.Catalogued(); err == nil && known != nil {
 			l.Connections = orInt(l.Connections, known.Limits.Connections)
 			l.PerConnection = orInt(l.PerConnection, known.Limits.MessagesPerConnection)
+			l.PerDay = orInt(l.PerDay, known.Limits.MessagesPerDay)
 			if n := known.Limits.MessagesPerMinute; l.Rate.Messages == 0 && n > 0 {
 				l.Rate = shaping.Rate{Messages: n, Per: time.Minute}
 			}
@@ -74,7 +76,11 @@ func (n *Node) remark(site string) string {
 	if _, ok := g.config.Smarthosts[site]; !ok {
 		return ""
 	}
-	return n.endpoints.Remark(site, n.network.of(netip.Addr{}))
+	remark := n.endpoints.Remark(site, n.network.of(netip.Addr{}))
+	if out := n.shaper.Remark(site); out != "" && !strings.HasPrefix(remark, "stopped: ") {
+		return out
+	}
+	return remark
 }
 
 func orInt(n, other int) int {

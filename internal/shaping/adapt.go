@@ -86,6 +86,15 @@ func Throttle(o mail.Outcome) bool {
 	return false
 }
 
+// relayThrottle is Throttle at a smart host, which does not greylist those who
+// pay it: 454, and whatever it defers for policy, is a request for less (SH-11).
+func relayThrottle(o mail.Outcome) bool {
+	if o.Result != mail.Deferred || o.Ours {
+		return false
+	}
+	return o.Reply.Code == 454 || o.Reply.Enhanced.Class == 4 && o.Reply.Enhanced.Subject == 7
+}
+
 // throttleSigns are words by which large receivers ask for less. They refine a
 // 4xx that the peer gave; they never make one (CLI-32).
 func throttleSigns() []string {

@@ -17,6 +17,8 @@ type Limits struct {
 	Connections   int  // at one time
 	Rate          Rate // of messages
 	PerConnection int  // messages on one connection (CLI-41)
+	PerDay        int  // recipients in any 24 hours (SH-11); 0: no limit
+	Smarthost     bool // it relays for us: what it defers for policy is a request for less
 }
 
 // Rate is a number of messages in any window of a length. The zero Rate is no
@@ -148,6 +150,10 @@ func limitsFor(site string, rules []Limits) Limits {
 		if out.PerConnection == 0 {
 			out.PerConnection = r.PerConnection
 		}
+		if out.PerDay == 0 {
+			out.PerDay = r.PerDay
+		}
+		out.Smarthost = out.Smarthost || r.Smarthost
 	}
 	for _, r := range rules {
 		fill(r, false)

@@ -18,11 +18,13 @@ type Shaper struct {
 	rules []Limits
 	sites map[string]*site
 	swept time.Time
+	used  map[string]*usage // of quotas, by site
+	table Table             // nil: quotas end with the process
 }
 
 // New returns a Shaper in which no site has complained yet.
 func New(c Config) *Shaper {
-	return &Shaper{rules: slices.Clone(c.Rules), sites: map[string]*site{}}
+	return &Shaper{rules: slices.Clone(c.Rules), sites: map[string]*site{}, used: map[string]*usage{}}
 }
 
 // site is what is known of a site.
@@ -86,6 +88,9 @@ func (s *Shaper) Acquire(name string, sources []mail.Source) (source mail.Source
 	if t.out >= t.connections() {
 		return source, nil, 0
 	}
+	if wait := s.outOfQuota(t, now); wait > 0 {
+		return source, nil, wait
+	}
 	interval, burst, limited := t.spacing()
 	if limited {
 		if wait := t.meter.wait(now, interval, burst); wait > 0 {
@@ -119,6 +124,7 @@ func (s *Shaper) releaser(t *site, source mail.Source, at time.Time, interval ti
 				return
 			}
 			t.learn(outcomes, now)
+			s.spend(t, taken(outcomes), now)
 		})
 	}
 }
@@ -184,9 +190,18 @@ func (t *site) count(now time.Time, n int) {
 	t.sent += n
 }
 
+func taken(outcomes []mail.Outcome) (n int) {
+	for _, o := range outcomes {
+		if o.Result == mail.Accepted {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *site) learn(outcomes []mail.Outcome, now time.Time) {
 	for _, o := range outcomes {
-		if Throttle(o) {
+		if Throttle(o) || t.limits.Smarthost && relayThrottle(o) {
 			t.count(now, 0)
 			t.adapted.throttled(now, max(t.sent, t.lastSent), o.Reply.String())
 			return
