@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -52,6 +53,8 @@ type DevCmd struct {
 	Export DevExportCmd `cmd:"" help:"Write caught mail to files, with its dialogues."`
 	Import DevImportCmd `cmd:"" help:"Send messages from files to the catcher."`
 	Clear  DevClearCmd  `cmd:"" help:"Delete caught mail: all, or one mailbox."`
+
+	alike alike
 }
 
 // Help is shown below the usage of the command.
@@ -82,6 +85,9 @@ func (DevStartCmd) Run(g *Globals, c *DevCmd) error {
 
 func (c *DevCmd) start(g *Globals) error {
 	began := time.Now()
+	if err := c.readMailpit(os.Getenv); err != nil {
+		return err
+	}
 	w := node.System(g.Stderr)
 	dir, cleanUp, err := c.dir()
 	if err != nil {
@@ -93,7 +99,7 @@ func (c *DevCmd) start(g *Globals) error {
 	if err != nil {
 		return problem("cannot make a certificate", err, "")
 	}
-	page, err := w.Listen(c.address(c.HTTP))
+	page, err := w.Listen(c.addressAt(c.alike.ui, c.HTTP))
 	if err != nil {
 		return c.failure(w, err)
 	}
@@ -114,21 +120,21 @@ func (c *DevCmd) start(g *Globals) error {
 		MX: tcpPort(n.Addr(mail.RoleMX, 0)), Submission: tcpPort(n.Addr(mail.RoleSubmission, 0)),
 		Submissions: tcpPort(n.Addr(mail.RoleSubmissions, 0)), Alternative: tcpPort(n.Addr(mail.RoleSubmission, 1)),
 	}
-	alike, err := c.compatible(n, w, dir)
+	api, err := c.compatible(n, w, dir)
 	if err != nil {
 		return problem("cannot start", err, "")
 	}
 	web := &http.Server{
-		Handler: console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN, BasePath: c.Path}, console.Needs{
+		Handler: c.locked(console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN || c.alike.opensPage(), BasePath: c.Path}, console.Needs{
 			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
 			Ready:    func() error { return n.Ready(context.Background()) },
 			Critique: console.Judged(n.Caught()),
-			More:     alike.Handlers(), MoreBody: alike.BodyMax,
-		}),
+			More:     api.Handlers(), MoreBody: api.BodyMax,
+		})),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	go func() { _ = web.Serve(page) }()
-	reading, stopBeside, err := c.beside(w, n, certs, lines)
+	reading, stopBeside, err := c.beside(w, n, api, certs, lines)
 	if err != nil {
 		stopWithin(n, 5*time.Second, make(chan os.Signal))
 		return err
@@ -145,6 +151,17 @@ func (c *DevCmd) start(g *Globals) error {
 	_ = web.Close() // live views never end by themselves
 	stopWithin(n, 5*time.Second, signals)
 	return nil
+}
+
+// addressAt is address, but where a variable says at.
+func (c *DevCmd) addressAt(at netip.AddrPort, port int) string {
+	if !at.IsValid() {
+		return c.address(port)
+	}
+	if c.Ports == "random" {
+		port = 0
+	}
+	return netip.AddrPortFrom(at.Addr(), uint16(port)).String()
 }
 
 func (c *DevCmd) address(port int) string {
@@ -165,7 +182,7 @@ func (c *DevCmd) config(dir string) *config.Config {
 	cfg.Hostname = "localhost"
 	cfg.DataDir = dir
 	cfg.Listeners = []config.Listener{
-		{Address: c.address(c.MX), Role: string(mail.RoleMX)},
+		{Address: c.addressAt(c.alike.smtp, c.MX), Role: string(mail.RoleMX), InsecureAuth: c.alike.clearAuth},
 		{Address: c.address(c.Submission), Role: string(mail.RoleSubmission)},
 		{Address: c.address(c.Submissions), Role: string(mail.RoleSubmissions)},
 		{Address: c.address(c.Alternative), Role: string(mail.RoleSubmission)},
@@ -175,6 +192,9 @@ func (c *DevCmd) config(dir string) *config.Config {
 	}
 	if !c.Relay {
 		cfg.Routes = []config.Route{{Via: string(mail.Catch)}}
+	}
+	if c.alike.clearAuth { // applications send here, as to a submission port
+		cfg.Limits.MessagesPerSessionMX, cfg.Limits.BadRecipientsMX = cfg.Limits.MessagesPerSession, cfg.Limits.BadRecipients
 	}
 	cfg.Limits.ConnectionsPerIP = 2000
 	cfg.Limits.ConnectionsPerAccount = -1 // unlimited
@@ -215,7 +235,7 @@ func tcpPort(a net.Addr) uint16 {
 // say prints the start screen: where to look, how to sign in, and lines to
 // paste that work as they are.
 func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web, reading uint16, took time.Duration) error {
-	page := fmt.Sprintf("http://localhost:%d", web)
+	page := fmt.Sprintf("http://localhost:%d%s", web, c.basePath())
 	if c.Ports == "random" {
 		ready := map[string]any{
 			"schema": "paquebot.dev/1", "console": page, "ca": page + "/ca.pem",
@@ -230,6 +250,11 @@ func (c *DevCmd) say(g *Globals, lines *devLines, p console.Ports, web, reading 
 		}
 	} else {
 		fmt.Fprint(g.Stdout, c.screen(g, p, page, reading))
+	}
+	if c.Ports == "random" { // what is a risk is said on the screen, or here
+		for _, what := range c.warnings(p.MX) {
+			lines.note("OPEN: %s", what)
+		}
 	}
 	lines.ca = page + "/ca.pem"
 	lines.note("ready in %d ms", took.Milliseconds())
@@ -255,6 +280,9 @@ func (c *DevCmd) screen(g *Globals, p console.Ports, page string, reading uint16
 	}
 	if c.LAN {
 		s.line("  %-12s %s", "OPEN", s.paint(yellow, "--lan: whoever reaches this machine can send, and read all mail here"))
+	}
+	for _, what := range c.warnings(p.MX) {
+		s.line("  %-12s %s", "OPEN", s.paint(yellow, what))
 	}
 	s.line("")
 	s.line("  %-6s %-6s %-38s %s", "PORT", "LIKE", "WHAT IT IS", "TRY IT")

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"paquebot/internal/catch"
+	"paquebot/internal/compat"
 	"paquebot/internal/console"
 	"paquebot/internal/event"
 	"paquebot/internal/listen"
@@ -22,7 +23,7 @@ import (
 
 // beside starts what stands beside the catcher when asked for: the port for
 // mail programs, which is returned, and the webhook. stop ends them.
-func (c *DevCmd) beside(w node.World, n *node.Node, certs *listen.Certs, events event.Sink) (port uint16, stop func(), err error) {
+func (c *DevCmd) beside(w node.World, n *node.Node, api *compat.API, certs *listen.Certs, events event.Sink) (port uint16, stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	stop = func() {
@@ -47,6 +48,7 @@ func (c *DevCmd) beside(w node.World, n *node.Node, certs *listen.Certs, events 
 		stop()
 		return 0, nil, err
 	}
+	c.announces(a, api)
 	running.Go(func() {
 		if err := a.Run(ctx); err != nil {
 			events.Emit(event.AnnouncementFailed{Error: err.Error()})

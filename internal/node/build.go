@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"paquebot/internal/accounts"
@@ -83,6 +84,7 @@ func sessionConfig(c *config.Config, l config.Listener, t *tls.Config) smtpserve
 	s.TLS = t
 	s.Trusted, s.XClient = l.Trusted, l.XClient
 	s.ClearAuth = l.InsecureAuth
+	s.AuthOnMX = l.InsecureAuth // else who has no TLS would have no AUTH on 25's twin either
 	s.GreetingPause = l.GreetingDelay
 	if l.RequireTLS {
 		s.TLSRequired = true
@@ -128,6 +130,8 @@ func accountsConfig(c *config.Config) (accounts.Config, error) {
 		},
 	}
 	a.Mechanisms = c.Auth.Mechanisms
+	// Sessions of other listeners still offer nothing in clear (EH-3).
+	a.ClearText = slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.InsecureAuth })
 	for _, d := range c.Accounts {
 		a.Accounts = append(a.Accounts, accounts.Declared{
 			Name: d.Name, PasswordHash: d.PasswordHash, SCRAM: d.SCRAM, Disabled: d.Disabled, Senders: d.Senders,
