@@ -99,9 +99,11 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, told tell, withStat
 		err := s.next(watch, told, withStats)
 		if errors.Is(err, errBehind) {
 			watch.Close()
-			if watch, err = a.needs.Store.Subscribe(); err != nil {
-				return
+			again, failed := a.needs.Store.Subscribe()
+			if failed != nil {
+				return // the store is closed
 			}
+			watch, err = again, nil
 			if withStats {
 				err = s.say(Event{"prune", nil})
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,7 +95,8 @@ func addresses(h message.Header, name string) []Address {
 	out := []Address{}
 	for _, f := range h.All(name) {
 		boxes, err := message.Mailboxes(f.Value())
-		if err != nil {
+		bare := slices.ContainsFunc(boxes, func(b message.Mailbox) bool { return !strings.Contains(b.Address, "@") })
+		if err != nil || bare {
 			continue
 		}
 		for _, b := range boxes {
