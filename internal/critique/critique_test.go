@@ -94,7 +94,9 @@ func TestFindings(t *testing.T) {
 		{"raw-header", Warning, replace("Anna", "Ännchen"), "Ännchen"},
 		{"nul", Failing, replace("Hello.", "Hel\x00lo."), ""},
 		{"no-unsubscribe", Hint, without("List-Unsubscribe"), "receipt"},
-		{"no-unsubscribe", Failing, func(s string) string { return without("List-Unsubscribe")(replace("\nTo:", "\nPrecedence: bulk\nTo:")(s)) }, "no way out"},
+		{"no-unsubscribe", Failing, func(s string) string {
+			return without("List-Unsubscribe")(replace("\nTo:", "\nPrecedence: bulk\nTo:")(s))
+		}, "no way out"},
 		{"bad-unsubscribe", Failing, replace("<https://example.com/u?1>, <mailto:u@example.com>", "https://example.com/u"), "angle brackets"},
 		{"bad-unsubscribe", Failing, replace("<https://example.com/u?1>", "<ftp://example.com/u"), "neither https nor mailto"},
 		{"not-one-click", Warning, without("List-Unsubscribe-Post"), "One-Click"},

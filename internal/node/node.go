@@ -216,7 +216,7 @@ func (n *Node) bind(list []config.Listener, dir string) ([]net.Listener, error) 
 func (n *Node) openDisk(c *config.Config) error {
 	disk, err := openDisk(n.world, c.DataDir,
 		spool.Options{Reserve: uint64(c.Queue.MinFree)},
-		observe.HistoryConfig{Retention: c.History.Retention, MaxBytes: int64(c.History.MaxSize)}, n.events)
+		observe.HistoryConfig{Retention: c.History.Retention, MaxBytes: int64(c.History.MaxSize), NoDialogue: n.opts.Dev != nil}, n.events)
 	if err != nil {
 		return err
 	}

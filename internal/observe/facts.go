@@ -25,6 +25,8 @@ type Facts struct {
 	// Private hides local parts of addresses and the hosts of client addresses
 	// (CMP-2, mode domain-only).
 	Private bool
+	// NoDialogue leaves dialogues out, where another keeps them.
+	NoDialogue bool
 
 	plans sync.Map // reflect.Type → []step
 }
@@ -327,7 +329,7 @@ func (a *adder) standing(s *mail.Standing) {
 
 // dialogue is for traces alone; its lines were redacted by who recorded them.
 func (a *adder) dialogue(name string, lines []event.Line) {
-	if !a.Detail || len(lines) == 0 {
+	if !a.Detail || a.NoDialogue || len(lines) == 0 {
 		return
 	}
 	var b strings.Builder

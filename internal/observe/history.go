@@ -23,6 +23,8 @@ import (
 type HistoryConfig struct {
 	Retention time.Duration // since the message arrived; 0: nothing is kept
 	MaxBytes  int64         // on disk; 0: no bound but Retention
+	// NoDialogue leaves out the SMTP dialogues, which the catch store keeps.
+	NoDialogue bool
 }
 
 // History keeps what happened to each message: a Sink whose entries Of returns.
@@ -73,7 +75,7 @@ type Entry struct {
 // and is closed by its owner after Close.
 func NewHistory(db *store.DB, c HistoryConfig) *History {
 	h := &History{
-		facts: Facts{Detail: true}, db: db, table: db.Table("history"), names: db.Table("names"), config: c,
+		facts: Facts{Detail: true, NoDialogue: c.NoDialogue}, db: db, table: db.Table("history"), names: db.Table("names"), config: c,
 		records: make(chan record, recordsMax), flushes: make(chan chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
