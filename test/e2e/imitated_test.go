@@ -70,12 +70,12 @@ func TestWeRelayThroughSES(t *testing.T) {
 	})
 	t.Run("trouble", func(t *testing.T) {
 		become(t, s, im, []trouble{
-			{name: "otherregion", state: "waiting", words: []string{"535", "Authentication Credentials Invalid"}}, // SH-14: region-bound
-			{name: "iamsecret", state: "waiting", words: []string{"535"}},
-			{name: "unverified", state: "failed", words: []string{"554", "not verified"}},
-			{name: "sandbox", state: "failed", words: []string{"554", "not verified", "sandbox.routed.test"}},
-			{name: "quota", mail: 2, state: "waiting", words: []string{"454", "Daily message quota"}},
-			{name: "denied", state: "failed", words: []string{"554", "Access denied"}},
+			{name: "otherregion", state: "waiting", words: []string{"535", "Authentication Credentials Invalid"}, hint: "belongs to another region"}, // SH-14: region-bound
+			{name: "iamsecret", state: "waiting", words: []string{"535"}, hint: "The IAM secret key itself does not work"},
+			{name: "unverified", state: "failed", words: []string{"554", "not verified"}, hint: "Verify the identities the reply names"},
+			{name: "sandbox", state: "failed", words: []string{"554", "not verified", "sandbox.routed.test"}, hint: "ask for production access"},
+			{name: "quota", mail: 2, state: "waiting", words: []string{"454", "Daily message quota"}, hint: "quota for 24 hours"},
+			{name: "denied", state: "failed", words: []string{"554", "Access denied"}, hint: "ses:SendRawEmail"},
 		})
 	})
 	t.Run("throttled, and then delivered", func(t *testing.T) { // SH-11, RC-72
@@ -99,6 +99,7 @@ func TestWeRelayThroughSES(t *testing.T) {
 			t.Errorf("%d messages arrived, want %d", got, len(ids))
 		}
 	})
+	t.Run("its own header fields", func(t *testing.T) { keepsToItself(t, s, im, "X-SES-CONFIGURATION-SET", "X-SMTPAPI") })
 	t.Run("the ID it gives", func(t *testing.T) {
 		id := s.submit(t, "anna", "", s.note("anna", "a new name"), "anna@p587.routed.test")
 		s.happens(t, id, "recipient.settled", "delivered")
@@ -138,10 +139,10 @@ func TestWeRelayThroughMailgun(t *testing.T) {
 	})
 	t.Run("trouble", func(t *testing.T) {
 		become(t, s, im, []trouble{
-			{name: "apikey", state: "waiting", words: []string{"535"}},
-			{name: "otherdomain", state: "waiting", words: []string{"535"}}, // a credential is its domain's own
-			{name: "inactive", state: "failed", words: []string{"550 5.7.1", "is not allowed to send"}},
-			{name: "sandbox", state: "failed", words: []string{"550 5.7.1", "authorized recipients"}},
+			{name: "apikey", state: "waiting", words: []string{"535"}, hint: "exactly this sending domain"},
+			{name: "otherdomain", state: "waiting", words: []string{"535"}, hint: "exactly this sending domain"}, // a credential is its domain's own
+			{name: "inactive", state: "failed", words: []string{"550 5.7.1", "is not allowed to send"}, hint: "activate the account"},
+			{name: "sandbox", state: "failed", words: []string{"550 5.7.1", "authorized recipients"}, hint: "Authorise the recipient"},
 		})
 	})
 	t.Run("busy, and then delivered", func(t *testing.T) {
@@ -184,13 +185,14 @@ func TestWeRelayThroughSendGrid(t *testing.T) {
 	})
 	t.Run("trouble", func(t *testing.T) {
 		become(t, s, im, []trouble{
-			{name: "unverified", state: "failed", words: []string{"550", "verified Sender Identity"}},
-			{name: "credits", state: "waiting", words: []string{"451", "Maximum credits exceeded"}},
-			{name: "hourly", mail: 2, state: "waiting", words: []string{"452", "throttled"}},
-			{name: "revoked", state: "waiting", words: []string{"535", "invalid, expired, or revoked"}},
-			{name: "username", state: "waiting", words: []string{"535"}}, // SH-14: the word apikey
+			{name: "unverified", state: "failed", words: []string{"550", "verified Sender Identity"}, hint: "Sender Authentication"},
+			{name: "credits", state: "waiting", words: []string{"451", "Maximum credits exceeded"}, hint: "messages are used up"},
+			{name: "hourly", mail: 2, state: "waiting", words: []string{"452", "throttled"}, hint: "Too many recipients within an hour"},
+			{name: "revoked", state: "waiting", words: []string{"535", "invalid, expired, or revoked"}, hint: "make a new API key"},
+			{name: "username", state: "waiting", words: []string{"535"}, hint: "username is apikey"}, // SH-14: the word apikey
 		})
 	})
+	t.Run("its own header fields", func(t *testing.T) { keepsToItself(t, s, im, "X-SMTPAPI", "X-SES-CONFIGURATION-SET") })
 	im.inOrder(t)
 }
 
@@ -227,8 +229,8 @@ func TestWeRelayThroughPowerMTA(t *testing.T) {
 	})
 	t.Run("trouble", func(t *testing.T) {
 		become(t, s, im, []trouble{
-			{name: "stranger", state: "failed", words: []string{"550 5.7.1", "relaying denied"}},
-			{name: "guess", state: "waiting", words: []string{"535 5.7.8"}},
+			{name: "stranger", state: "failed", words: []string{"550 5.7.1", "relaying denied"}, hint: "does not relay for this server"},
+			{name: "guess", state: "waiting", words: []string{"535 5.7.8"}, hint: "an smtp-user of its configuration"},
 		})
 	})
 	t.Run("too many, and then delivered", func(t *testing.T) {
@@ -298,11 +300,11 @@ func TestWeRelayThroughMicrosoft365(t *testing.T) {
 	})
 	t.Run("trouble", func(t *testing.T) {
 		become(t, s, im, []trouble{
-			{name: "nobasic", state: "waiting", words: []string{"550 5.7.30", "Basic authentication"}}, // RC-71, TRAP-27, AUTH-17
-			{name: "off", state: "waiting", words: []string{"535 5.7.139"}},
-			{name: "foreign", state: "waiting", words: []string{"535 5.7.3"}},
-			{name: "denied", state: "failed", words: []string{"554 5.2.252", "SendAsDenied"}},
-			{name: "held", state: "failed", words: []string{"550 5.2.252", "throttled"}},
+			{name: "nobasic", state: "waiting", words: []string{"550 5.7.30", "Basic authentication"}, hint: "no longer takes a user name and password"}, // RC-71, TRAP-27, AUTH-17
+			{name: "off", state: "waiting", words: []string{"535 5.7.139"}, hint: "Set-CASMailbox"},
+			{name: "foreign", state: "waiting", words: []string{"535 5.7.3"}, hint: "SMTP.SendAsApp"},
+			{name: "denied", state: "failed", words: []string{"554 5.2.252", "SendAsDenied"}, hint: "Send As"},
+			{name: "held", state: "failed", words: []string{"550 5.2.252", "throttled"}, hint: "holds this mailbox back"},
 		})
 	})
 	t.Run("too many at once, and then delivered", func(t *testing.T) {

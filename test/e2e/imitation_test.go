@@ -99,6 +99,19 @@ func relaysOnEveryPort(t *testing.T, s *server, im imitation, user func(port int
 	}
 }
 
+// keepsToItself demands that a provider's own header fields reach it and that
+// those of another one do not (SH-12).
+func keepsToItself(t *testing.T, s *server, im imitation, own, foreign string) {
+	t.Helper()
+	subject := "private fields for " + im.host
+	id := s.submit(t, "anna", "", own+": ours\r\n"+foreign+": theirs\r\n"+s.note("anna", subject), "anna@p587.routed.test")
+	s.happens(t, id, "recipient.settled", "delivered")
+	m := im.Messages("Subject: " + subject)[0]
+	if m.Header(own) != "ours" || m.Header(foreign) != "" {
+		t.Errorf("it got %s: %q and %s: %q", own, m.Header(own), foreign, m.Header(foreign))
+	}
+}
+
 // inOrder says that nothing was done which no client may do.
 func (im imitation) inOrder(t *testing.T) {
 	t.Helper()
@@ -114,6 +127,7 @@ type trouble struct {
 	mail  int      // how many messages; the last one counts. Default 1
 	state string   // waiting, or failed
 	words []string // of the reply, in the trace
+	hint  string   // of what the catalogue says it means, there as well (RC-70..73)
 }
 
 // become sends mail into each trouble.
@@ -131,6 +145,8 @@ func become(t *testing.T, s *server, im imitation, all []trouble) {
 				}
 			}
 			s.happens(t, id, "recipient.settled", append(c.words, c.state)...)
+			s.happens(t, id, "delivery.tried", append(c.words, c.hint)...)
+			mustContain(t, "what `paquebot trace` prints", strings.Join(strings.Fields(s.cli(t, "", "trace", id).stdout), " "), c.hint)
 			if n := len(im.Messages("Subject: trouble, "+c.name)) - before; n != 0 {
 				t.Errorf("it was taken %d times all the same", n)
 			}
