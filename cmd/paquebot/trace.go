@@ -214,6 +214,9 @@ func (p *page) one(e *api.Envelope, r api.Recipient, facts []fact) string {
 	case "expanded":
 		return fmt.Sprintf("EXPANDED: %s stands for others.", r.Address)
 	case "waiting", "ready", "in_attempt":
+		if r.Tries == 0 && r.Why != "" {
+			return fmt.Sprintf("%s for %s: its turn has not come%s.", p.paint(yellow, "WAITING"), r.Address, because(r))
+		}
 		if r.Tries == 0 {
 			return fmt.Sprintf("%s for %s: the first try is %s.", p.paint(yellow, "WAITING"), r.Address, p.dueWords(r.Due))
 		}

@@ -77,7 +77,7 @@ func (s *Server) comesNext(ctx context.Context, v *Envelope) {
 		}
 		for _, n := range now.Recipients {
 			i := slices.IndexFunc(v.Recipients, func(r Recipient) bool { return r.Address == n.Address })
-			if i < 0 || n.State != "waiting" && n.State != "held" {
+			if i < 0 || n.State != "waiting" && n.State != "held" && (n.State != "ready" || n.Why == "") {
 				continue
 			}
 			r := &v.Recipients[i]

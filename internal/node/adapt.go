@@ -75,7 +75,11 @@ func (c *current) Deliver(ctx context.Context, a mail.Attempt) []mail.Outcome {
 		return make([]mail.Outcome, len(a.Recipients)) // untried: we are stopping
 	}
 	defer g.use.RUnlock()
-	return g.courier.Deliver(ctx, a)
+	outcomes := g.courier.Deliver(ctx, a)
+	if a.Route.Account != "" {
+		g.failover.Tried(a.Route.Account, outcomes)
+	}
+	return outcomes
 }
 
 // dialDNS is World.Dial as the resolver needs it.

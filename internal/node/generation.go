@@ -29,21 +29,22 @@ type wait = time.Duration
 // generation is what one configuration makes: a reload builds another one
 // beside it, and what is under way ends where it began.
 type generation struct {
-	config  *config.Config
-	certs   *listen.Certs
-	tls     *tls.Config
-	names   *dns.Resolver
-	router  *route.Router
-	shaper  *shaping.Shaper
-	policy  *policy.Policy
-	courier *deliver.Deliverer
-	use     sync.RWMutex // read: a delivery or a look-up is under way; written: it is retired
+	config   *config.Config
+	certs    *listen.Certs
+	tls      *tls.Config
+	names    *dns.Resolver
+	router   *route.Router
+	shaper   *shaping.Shaper
+	policy   *policy.Policy
+	courier  *deliver.Deliverer
+	failover *route.Failover
+	use      sync.RWMutex // read: a delivery or a look-up is under way; written: it is retired
 }
 
 // build makes the rooms of a configuration. Nothing is in force yet when it
 // returns an error.
 func (n *Node) build(c *config.Config) (g *generation, err error) {
-	g = &generation{config: c, shaper: n.shaper}
+	g = &generation{config: c, shaper: n.shaper, failover: n.failover}
 	if n.opts.Dev != nil {
 		g.certs = n.opts.Dev.Certs
 	} else if g.certs, err = certificates(c, n.world, n.events); err != nil {
@@ -55,7 +56,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 		return nil, err
 	}
 	g.names = dns.New(d, n.world.dialDNS)
-	if g.router, err = route.New(routeConfig(c, ownAddrs(c)), route.Needs{Names: g.names, Dial: n.world.Dial}); err != nil {
+	if g.router, err = route.New(routeConfig(c, ownAddrs(c)), route.Needs{Names: g.names, Dial: n.world.Dial, Failover: n.failover}); err != nil {
 		return nil, err
 	}
 	credentials, err := credentials(c, n.world.HTTP)

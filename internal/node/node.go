@@ -22,6 +22,7 @@ import (
 	"paquebot/internal/mishap"
 	"paquebot/internal/observe"
 	"paquebot/internal/queue"
+	"paquebot/internal/route"
 	"paquebot/internal/shaping"
 	"paquebot/internal/smtpserver"
 	"paquebot/internal/spool"
@@ -69,6 +70,7 @@ type Node struct {
 	shaper  *shaping.Shaper
 
 	endpoints *deliver.Endpoints // which work, of smart hosts
+	failover  *route.Failover    // for which of them another stands in
 	network   network
 
 	queue   *queue.Queue
@@ -141,9 +143,13 @@ func Start(ctx context.Context, w World, c *config.Config, o Options) (n *Node, 
 	}
 	n.openMishaps(c, sockets)
 	n.shaper = shaping.New(shapingConfig(c))
-	if err = n.shaper.Keep(n.disk.Past.Table("quotas")); err != nil {
+	if err = n.shaper.Keep(n.disk.Tables.Table("quotas")); err != nil {
 		return nil, err
 	}
+	n.saveQuotas()
+	n.events = event.All(n.events, event.SinkFunc(n.divert))
+	n.failover = route.NewFailover(n.events)
+	n.failover.Rule(standbys(c))
 	n.endpoints = deliver.NewEndpoints(n.disk.Past.Table("endpoints"), n.events)
 	n.intake = &intake{spool: n.disk.Spool}
 	n.queue = queue.New(queue.Config{Terms: queueTerms(c), Hostname: c.Hostname, AttemptsMax: c.Queue.Workers, AccountReports: o.Dev != nil}, queue.Needs{
@@ -380,6 +386,9 @@ func (n *Node) closeAll(ctx context.Context) {
 	}
 	if g := n.current.generation.Swap(nil); g != nil {
 		g.retire()
+	}
+	if n.shaper != nil {
+		_ = n.shaper.Save() // the last second's
 	}
 	if n.people != nil {
 		_ = n.people.Close()

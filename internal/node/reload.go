@@ -82,6 +82,7 @@ func (n *Node) reload() (r api.ReloadResult) {
 	}
 	// From here on nothing fails.
 	n.shaper.Reload(shapingConfig(c))
+	n.failover.Rule(standbys(c))
 	n.current.generation.Store(g)
 	n.swapDoors(g, plan)
 	go old.retire()

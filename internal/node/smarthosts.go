@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"time"
 
 	"paquebot/internal/config"
 	"paquebot/internal/deliver"
+	"paquebot/internal/event"
 	"paquebot/internal/mail"
 	"paquebot/internal/route"
 	"paquebot/internal/shaping"
@@ -67,6 +69,53 @@ func smarthostLimits(c *config.Config) []shaping.Limits {
 	return all
 }
 
+// quotasSaved is how much of the counts a power cut may take.
+const quotasSaved = time.Second
+
+// saveQuotas writes down from time to time what was used of daily quotas.
+func (n *Node) saveQuotas() {
+	stopped := make(chan struct{})
+	n.closers = append(n.closers, func(context.Context) { close(stopped) })
+	go func() {
+		tick := time.NewTicker(quotasSaved)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = n.shaper.Save() // a disk that refuses is told of by the spool
+			case <-stopped:
+				return
+			}
+		}
+	}()
+}
+
+// standbys are the operator's rules for who stands in for whom (SH-10).
+func standbys(c *config.Config) map[string]route.Standby {
+	all := map[string]route.Standby{}
+	for name, s := range c.Smarthosts {
+		if s.Failover != "" {
+			all[name] = route.Standby{To: s.Failover, After: s.FailoverAfter}
+		}
+	}
+	return all
+}
+
+// divert lets the mail that waits for a smart host leave by the one that stands
+// in for it, instead of waiting for the first to recover.
+func (n *Node) divert(e event.Event) {
+	switch e := e.(type) {
+	case event.SmarthostFailedOver:
+		if !e.Ended {
+			n.queue.Reopen(e.Smarthost)
+		}
+	case event.SiteBackedOff:
+		if n.failover.Active(e.Site) {
+			n.queue.Reopen(e.Site)
+		}
+	}
+}
+
 // remark says what the queue does not know of a site that is a smart host.
 func (n *Node) remark(site string) string {
 	g := n.current.generation.Load()
@@ -79,6 +128,9 @@ func (n *Node) remark(site string) string {
 	remark := n.endpoints.Remark(site, n.network.of(netip.Addr{}))
 	if out := n.shaper.Remark(site); out != "" && !strings.HasPrefix(remark, "stopped: ") {
 		return out
+	}
+	if stands := n.failover.Remark(site); stands != "" && remark == "" {
+		return stands
 	}
 	return remark
 }

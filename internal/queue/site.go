@@ -173,6 +173,16 @@ func (q *Queue) backOff(s *site, now time.Time) []event.Event {
 	return []event.Event{event.SiteBackedOff{Site: s.name, Until: s.until, Why: string(s.last.Stage), Reply: s.last.Reply}}
 }
 
+// Reopen ends the back-off of a site: its mail goes another way now.
+func (q *Queue) Reopen(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s := q.sites[name]; s != nil && s.backingOff() {
+		s.until, s.failures = time.Time{}, 0
+		q.wakeSite(s, time.Now())
+	}
+}
+
 // wakeSite looks again whether a site's gate is open and its windows filled.
 func (q *Queue) wakeSite(s *site, now time.Time) {
 	q.enqueue(s)

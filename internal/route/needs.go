@@ -14,6 +14,8 @@ type Needs struct {
 	// Shuffle is math/rand.Shuffle or one with a seed; safe for concurrent use.
 	// nil: math/rand/v2's.
 	Shuffle func(n int, swap func(i, j int))
+	// Failover knows who stands in for a smart host; nil: nobody does.
+	Failover *Failover
 	// Dial is for Verify alone; nil: it says that nobody can tell.
 	Dial func(ctx context.Context, network, addr string, src netip.Addr) (net.Conn, error)
 }

@@ -102,8 +102,8 @@ func (r *Router) Route(ctx context.Context, env *mail.Envelope, recipient string
 			continue
 		}
 		switch {
-		case r.rules[i].exchangers:
-			return r.exchangersOf(ctx, r.rules[i].route)
+		case r.rules[i].route.Account != "":
+			return r.smarthost(ctx, r.standIn(r.rules[i], env, recipient))
 		case !r.rules[i].byMX:
 			return r.rules[i].route, nil
 		}
@@ -111,6 +111,38 @@ func (r *Router) Route(ctx context.Context, env *mail.Envelope, recipient string
 		break
 	}
 	return r.byMX(ctx, env, name, settings)
+}
+
+// standIn is the rule of the smart host that mail for another goes by now
+// (SH-10).
+func (r *Router) standIn(given rule, env *mail.Envelope, recipient string) rule {
+	if r.needs.Failover == nil || !r.needs.Failover.Active(given.route.Account) {
+		return given
+	}
+	var known *mail.Recipient
+	for i := range env.Recipients {
+		if env.Recipients[i].Address == recipient {
+			known = &env.Recipients[i]
+		}
+	}
+	name := r.needs.Failover.Instead(given.route.Account, known)
+	host, ok := r.conf.Smarthosts[name]
+	if name == given.route.Account || !ok {
+		return given
+	}
+	route, err := smarthostRoute(name, host)
+	if err != nil {
+		return given
+	}
+	route.Sources = given.route.Sources
+	return rule{route: route, exchangers: host.MX}
+}
+
+func (r *Router) smarthost(ctx context.Context, given rule) (mail.Route, error) {
+	if given.exchangers {
+		return r.exchangersOf(ctx, given.route)
+	}
+	return given.route, nil
 }
 
 // ByMX reports whether a recipient's mail leaves by MX records whoever sends

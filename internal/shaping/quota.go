@@ -2,6 +2,7 @@ package shaping
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,8 +15,7 @@ const quotaHours = 25
 // quotaAgain is the longest wait for room before it is looked for again.
 const quotaAgain = time.Minute
 
-// Table keeps what was used of quotas; internal/store has one. Writes need not
-// be synced.
+// Table keeps what was used of quotas; internal/store has one.
 type Table interface {
 	Each(prefix []byte, yield func(key, value []byte) bool) error
 	Put(key, value []byte) error
@@ -127,9 +127,28 @@ func (s *Shaper) spend(t *site, n int, now time.Time) {
 	}
 	u := s.usageOf(t.limits.Site)
 	u.add(n, now)
-	if s.table != nil {
-		_ = s.table.Put([]byte(t.limits.Site), u.encode()) // memory has it
+	s.unsaved[t.limits.Site] = true
+}
+
+// Save writes down what was used since the last time. What was not saved when
+// the process is killed is not counted afterwards, so it is called often.
+func (s *Shaper) Save() error {
+	s.mu.Lock()
+	list := map[string][]byte{}
+	for name := range s.unsaved {
+		list[name] = s.usageOf(name).encode()
 	}
+	table := s.table
+	clear(s.unsaved)
+	s.mu.Unlock()
+	if table == nil {
+		return nil
+	}
+	var errs []error
+	for name, b := range list {
+		errs = append(errs, table.Put([]byte(name), b))
+	}
+	return errors.Join(errs...)
 }
 
 // Remark says that a site's quota is used up, and until when; "" if it is not.

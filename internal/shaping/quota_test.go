@@ -45,6 +45,9 @@ func TestQuotaHoldsInAnyDay(t *testing.T) {
 					t.Fatalf("waits %v, and says %q", wait, s.Remark("relay"))
 				}
 				time.Sleep(wait)
+				if err := s.Save(); err != nil {
+					t.Fatal(err)
+				}
 				s = start() // a restart
 				continue
 			}

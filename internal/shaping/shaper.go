@@ -14,17 +14,18 @@ type Config struct{ Rules []Limits }
 
 // Shaper gives permits. It is safe for concurrent use and never blocks.
 type Shaper struct {
-	mu    sync.Mutex
-	rules []Limits
-	sites map[string]*site
-	swept time.Time
-	used  map[string]*usage // of quotas, by site
-	table Table             // nil: quotas end with the process
+	mu      sync.Mutex
+	rules   []Limits
+	sites   map[string]*site
+	swept   time.Time
+	used    map[string]*usage // of quotas, by site
+	unsaved map[string]bool   // of used
+	table   Table             // nil: quotas end with the process
 }
 
 // New returns a Shaper in which no site has complained yet.
 func New(c Config) *Shaper {
-	return &Shaper{rules: slices.Clone(c.Rules), sites: map[string]*site{}, used: map[string]*usage{}}
+	return &Shaper{rules: slices.Clone(c.Rules), sites: map[string]*site{}, used: map[string]*usage{}, unsaved: map[string]bool{}}
 }
 
 // site is what is known of a site.

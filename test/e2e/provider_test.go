@@ -211,10 +211,16 @@ func (r *relay) nft(t *testing.T, args ...string) {
 // smarthost is the configuration that leads all mail to it.
 func (r *relay) smarthost(t *testing.T, more string) string {
 	t.Helper()
+	return "[[route]]\nvia = \"provider\"\n" + r.table(t, "provider", more)
+}
+
+// table is its [smarthost] table.
+func (r *relay) table(t *testing.T, name, more string) string {
+	t.Helper()
 	w := need(t)
 	secret := w.dir + "/relay.secret"
 	check(t, write(map[string]string{secret: "secret\n"}))
 	check(t, os.Chmod(secret, 0o600))
-	return fmt.Sprintf("[[route]]\nvia = \"provider\"\n[smarthost.provider]\nhost = %q\nusername = \"app\"\npassword = { file = %q }\nca = %q\n%s\n",
-		r.host(), secret, w.ca.caFile, more)
+	return fmt.Sprintf("[smarthost.%s]\nhost = %q\nusername = \"app\"\npassword = { file = %q }\nca = %q\n%s\n",
+		name, r.host(), secret, w.ca.caFile, more)
 }

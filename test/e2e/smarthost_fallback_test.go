@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -185,5 +186,67 @@ func TestSmarthostWithADeadFamily(t *testing.T) {
 	})
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A second provider stands in by the operator's rule when the first is in
+// trouble for long enough, and gives back when that takes mail again (SH-10).
+func TestSmarthostFailsOver(t *testing.T) {
+	t.Parallel()
+	first, second := startRelay(t, 587, 465, 2525), startRelay(t, 587)
+	s := startServer(t, settings{queue: "retry = [\"1s\"]",
+		more: first.smarthost(t, "failover = \"second\"\nfailover_after = \"3s\"") + second.table(t, "second", "ports = [587]")})
+	var back []func()
+	for _, port := range []int{587, 465, 2525} {
+		back = append(back, first.drops(t, port))
+	}
+	s.send(t, 0, 5)
+	within(t, 120*time.Second, func() error {
+		if _, total, _ := second.by(); total < 4 { // one may be on trial at the first
+			return fmt.Errorf("%d came", total)
+		}
+		return nil
+	})
+	logged(t, s, "msg=smarthost.failed_over", "smarthost=provider", "to=second")
+	for _, f := range back {
+		f()
+	}
+	within(t, 60*time.Second, func() error {
+		s.send(t, 5, 6)
+		if _, total, _ := first.by(); total == 0 {
+			return fmt.Errorf("none came to the first")
+		}
+		return nil
+	})
+	logged(t, s, "msg=smarthost.failed_over", "ended=true")
+}
+
+// The day's quota is used up: mail waits and is not refused, the summary says
+// until when, and a restart does not forget (SH-11).
+func TestSmarthostQuota(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, 587)
+	s := startServer(t, settings{queue: "retry = [\"1s\"]", more: r.smarthost(t, "ports = [587]\nquota_per_day = 3")})
+	ids := s.send(t, 0, 5)
+	full := func() error {
+		_, total, _ := r.by()
+		summary := s.must(t, "queue", "summary", "--json")
+		if total != 3 || !containsAll(summary, []string{"quota: 452 4.7.1 3 recipients in 24 hours are used up"}) {
+			return fmt.Errorf("%d came\n%s", total, summary)
+		}
+		return nil
+	}
+	eventually(t, full)
+	s.signal(t, syscall.SIGTERM)
+	check(t, s.ends(t, 30*time.Second))
+	s.start(t)
+	eventually(t, full)
+	for number, id := range ids {
+		r.mu.Lock()
+		came := len(r.taken[number]) > 0
+		r.mu.Unlock()
+		if !came {
+			mustContain(t, "the trace", s.must(t, "trace", id), "WAITING", "quota: ")
+		}
 	}
 }
