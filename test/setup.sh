@@ -30,6 +30,23 @@ python3:python3
 node:nodejs
 npm:npm
 gcc:gcc
+php:php-cli
+ruby:ruby
+javac:default-jdk-headless
+"
+# file -> Debian package; libraries that the examples of frameworks use.
+libraries="
+/usr/lib/python3/dist-packages/django:python3-django
+/usr/lib/python3/dist-packages/flask_mail.py:python3-flask-mail
+/usr/lib/python3/dist-packages/aiosmtplib:python3-aiosmtplib
+/usr/share/php/libphp-phpmailer:libphp-phpmailer
+/usr/share/php/Symfony/Component/Mailer:php-symfony-mailer
+/usr/share/php/Illuminate/Mail:php-laravel-framework
+/usr/share/doc/ruby-mail:ruby-mail
+/usr/share/doc/ruby-actionmailer:ruby-actionmailer
+/usr/share/perl5/Email/Sender.pm:libemail-sender-perl
+/usr/share/java/javax.mail.jar:libmail-java
+/usr/share/java/spring3-context.support.jar:libspring-context-support-java
 "
 missing=""
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -38,6 +55,9 @@ for pair in $wanted; do
 	*" ${pair##*:} "*) ;;
 	*) missing="$missing ${pair##*:}" ;;
 	esac
+done
+for pair in $libraries; do
+	[ -e "${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 # swaks speaks TLS only with this Perl module.
 if command -v perl >/dev/null && ! perl -MNet::SSLeay -e1 2>/dev/null; then
