@@ -123,7 +123,6 @@ func (im imitation) inOrder(t *testing.T) {
 // trouble is a refusal a provider documents, and what becomes of the mail.
 type trouble struct {
 	name  string   // of the smart host as well
-	lines []string // of the smart host, beside provider and port
 	mail  int      // how many messages; the last one counts. Default 1
 	state string   // waiting, or failed
 	words []string // of the reply, in the trace
