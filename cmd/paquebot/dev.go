@@ -36,7 +36,7 @@ type DevCmd struct {
 	HTTP        int      `name:"http" default:"8025" env:"PAQUEBOT_DEV_HTTP" placeholder:"PORT" help:"Port of the page and of the interface for tests."`
 	POP3        int      `name:"pop3" env:"PAQUEBOT_DEV_POP3" placeholder:"PORT" help:"Let mail programs read caught mail here, such as 1110; off without it."`
 	LAN         bool     `name:"lan" env:"PAQUEBOT_DEV_LAN" help:"Listen on every address, not on loopback alone: whoever reaches this machine can read the mail."`
-	Host        []string `env:"PAQUEBOT_DEV_HOST" placeholder:"NAME" help:"Another name the page answers to; may be repeated."`
+	Host        []string `env:"PAQUEBOT_DEV_HOST" placeholder:"NAME" help:"Another name the page answers to and the certificate proves; may be repeated."`
 	Webhook     string   `env:"PAQUEBOT_DEV_WEBHOOK" placeholder:"URL" help:"Post each caught message there, at least once."`
 	SecretFile  string   `name:"webhook-secret-file" env:"PAQUEBOT_DEV_WEBHOOK_SECRET_FILE" placeholder:"FILE" help:"File with the secret that signs what is posted."`
 	MaxMessages int      `default:"10000" env:"PAQUEBOT_DEV_MAX_MESSAGES" placeholder:"N" help:"How many messages are kept; the oldest go."`
@@ -95,7 +95,7 @@ func (c *DevCmd) start(g *Globals) error {
 	}
 	defer cleanUp()
 
-	ca, certs, err := devCertificates(w)
+	ca, certs, err := devCertificates(w, c.Host)
 	if err != nil {
 		return problem("cannot make a certificate", err, "")
 	}
@@ -213,12 +213,12 @@ func (c *DevCmd) dir() (dir string, cleanUp func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
-func devCertificates(w node.World) (*listen.Authority, *listen.Certs, error) {
+func devCertificates(w node.World, names []string) (*listen.Authority, *listen.Certs, error) {
 	ca, err := listen.NewAuthority("Paquebot dev, this run only", w.Rand)
 	if err != nil {
 		return nil, nil, err
 	}
-	cert, err := ca.Issue("localhost", "127.0.0.1", "::1")
+	cert, err := ca.Issue(append([]string{"localhost", "127.0.0.1", "::1"}, names...)...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -121,3 +121,31 @@ func TestDevFromTheShell(t *testing.T) {
 		t.Error("it waited", time.Since(began))
 	}
 }
+
+// The script for a CI without containers: ports by JSON, mail asserted from the
+// shell, artefacts when the tests fail, and nobody left behind.
+func TestCIScript(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	check(t, os.Symlink(need(t).bin, filepath.Join(dir, "paquebot")))
+	check(t, write(map[string]string{filepath.Join(dir, "m.eml"): "From: a@example.com\nTo: b@example.com\nSubject: hi\n\nx\n"}))
+	run := func(script string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), "sh", "../../examples/ci/binary.sh", "sh", "-c", script)
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TMPDIR="+dir, "ARTEFACTS="+filepath.Join(dir, "art"), "DIR="+dir)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	const test = `test "$MAIL_PORT" -gt 0 && paquebot dev import --mailbox app "$DIR/m.eml" && paquebot dev wait --mailbox app --q subject:hi`
+	if out, code := run(test); code != 0 {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	if out, code := run(test + " && exit 7"); code != 7 {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "art", "*.dialogue.txt")); len(found) != 1 {
+		t.Errorf("artefacts: %q", found)
+	}
+}
