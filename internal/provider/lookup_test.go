@@ -187,25 +187,3 @@ func TestWhoseNetwork(t *testing.T) {
 		}
 	}
 }
-
-func FuzzFind(f *testing.F) {
-	f.Add("ses:eu-west-1", "454 Throttling failure")
-	f.Add("send grid", "550 5.7.30 Basic authentication")
-	f.Add(":", "")
-	f.Fuzz(func(t *testing.T, name, text string) {
-		p, r, err := Find(name)
-		if (err == nil) != (p != nil) || r != nil && p == nil {
-			t.Fatal(p, r, err)
-		}
-		ByHost(name)
-		ByMX(name)
-		for _, p := range All() {
-			p.Explain(550, text)
-			p.Private(name)
-			p.MessageID(nil, text)
-			if err := p.CheckCredential(name, "hunter2-"+text); err != nil && len(text) > 3 && !strings.Contains(name, text) && strings.Contains(err.Error(), "hunter2-"+text) {
-				t.Fatalf("%s says the password: %v", p.Name, err)
-			}
-		}
-	})
-}
