@@ -116,6 +116,9 @@ func (c *Config) checkRoutes(r *report) {
 			r.warn(path, "the first route that matches is taken; put this one last", "route %d takes all mail, so those below are never reached", i+1)
 		}
 	}
+	for _, s := range c.Smarthosts {
+		used[s.Failover] = true
+	}
 	for _, name := range keysIn(c.Smarthosts) {
 		if !used[name] {
 			r.warn("smarthost."+name, unusedRemedy(name, c.Routes), "[smarthost.%s] is used by no route", name)

@@ -75,6 +75,9 @@ func (s Smarthost) checkEndpoints(r *report, path string) {
 		if host != "" && !isDomain(host) && !isAddr(host) {
 			r.faultDo(at+".host", "only the name", "host %q is not a host name", e.Host)
 		}
+		if !slices.Contains([]string{"", "starttls", "tls", "none"}, e.TLS) {
+			r.faultDo(at+".tls", "one of: starttls, tls, none", "tls cannot be %q there", e.TLS)
+		}
 		if e.TLS != "none" {
 			safe++
 			continue

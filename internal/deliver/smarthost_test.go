@@ -445,6 +445,38 @@ func TestDoubtIsNotTakenElsewhere(t *testing.T) {
 	})
 }
 
+// SH-9, RTLS-3: REQUIRETLS goes only to a smart host that offers it.
+func TestRequireTLSNeedsASmarthostThatOffersIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := newRelay(t, map[uint16]*endpointOf{587: {}, 465: {implicit: true}})
+		b := r.bench(deliver.Profile{}, nil)
+		a := attemptTo(r.route(587, 465), "\r\nhi\r\n", "b@there.example")
+		a.Envelope.Params.RequireTLS = true
+		if o := b.Deliver(t.Context(), a)[0]; o.Result != mail.Refused || o.Reply.Enhanced.String() != "5.7.30" || len(r.took) != 0 {
+			t.Errorf("%+v", o)
+		}
+		b.Close()
+		stop()
+	})
+}
+
+// CLI-41, SH-11: a session idles no longer than the provider allows.
+func TestIdleAsTheProviderAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := newRelay(t, map[uint16]*endpointOf{587: {}})
+		b := r.bench(deliver.Profile{Idle: 10 * time.Second}, nil)
+		for _, pause := range []time.Duration{5 * time.Second, 12 * time.Second, 0} {
+			b.Deliver(t.Context(), attemptTo(r.route(587), "\r\nhi\r\n", "b@there.example"))
+			time.Sleep(pause)
+		}
+		b.Close()
+		stop()
+		if r.sessions != 2 {
+			t.Errorf("%d sessions for three messages, two of them near each other", r.sessions)
+		}
+	})
+}
+
 // SH-11: recipients of one transaction, as the provider allows.
 func TestRecipientsPerMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -544,10 +576,8 @@ func TestReplyIsExplained(t *testing.T) {
 func TestDeadPathIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, stop := newRelay(t, map[uint16]*endpointOf{587: {dot: "mute"}, 465: {implicit: true}})
-		b := r.bench(deliver.Profile{}, nil)
-		b.Close()
 		r.unheard = func(net.Conn) time.Duration { return time.Minute }
-		b = r.bench(deliver.Profile{}, nil)
+		b := r.bench(deliver.Profile{}, nil)
 		began := time.Now()
 		o := b.Deliver(t.Context(), attemptTo(r.route(587, 465), "\r\nhi\r\n", "b@there.example"))[0]
 		if took := time.Since(began); took < 15*time.Second || took > 25*time.Second {
