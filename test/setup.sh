@@ -90,10 +90,10 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-# nodemailer, from the npm registry, for the tests that send with it.
-if [ ! -d test/e2e/node/node_modules/nodemailer ]; then
+# nodemailer and clients of other catchers, from the npm registry.
+if [ ! -d test/e2e/node/node_modules/nodemailer ] || [ ! -d test/e2e/node/node_modules/mailpit-api ]; then
 	(cd test/e2e/node && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error) || {
-		echo "paquebot: could not install nodemailer for the tests: cd test/e2e/node && npm ci" >&2
+		echo "paquebot: could not install the npm packages for the tests: cd test/e2e/node && npm ci" >&2
 		exit 1
 	}
 fi

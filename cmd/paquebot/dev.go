@@ -42,7 +42,7 @@ type DevCmd struct {
 	MaxMessages int      `default:"10000" env:"PAQUEBOT_DEV_MAX_MESSAGES" placeholder:"N" help:"How many messages are kept; the oldest go."`
 	Data        string   `env:"PAQUEBOT_DEV_DATA" placeholder:"DIR" help:"Keep mail in DIR; without it all is gone at the end."`
 	Relay       bool     `help:"Deliver for real instead of catching. Mail leaves this machine."`
-	Compat      string   `enum:"none,mailpit,mailhog" default:"none" env:"PAQUEBOT_DEV_COMPAT" help:"mailpit: 1025 takes any AUTH in clear, and MP_* variables are read. mailhog: GET /api/v1/messages is MailHog's."`
+	Compat      string   `enum:"none,mailpit,mailhog" default:"none" env:"PAQUEBOT_DEV_COMPAT" help:"mailpit, mailhog: 1025 takes any AUTH in clear. mailpit: MP_* variables are read. mailhog: GET /api/v1/messages is MailHog's."`
 	Path        string   `env:"PAQUEBOT_DEV_PATH" placeholder:"/SUB" help:"Serve the page and the interfaces below this path, as behind a proxy."`
 	Verbose     bool     `short:"v" help:"Show the server's log as well."`
 	WaitReady   bool     `name:"wait" help:"Start nothing: wait until the catcher that runs is ready, then end."`
@@ -108,7 +108,7 @@ func (c *DevCmd) start(g *Globals) error {
 	if c.Ports == "random" {
 		lines.w = g.Stderr // standard output holds the JSON and nothing else
 	}
-	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, CA: ca, Keep: c.Data != "", MaxMessages: c.MaxMessages}, Log: lines}
+	opts := node.Options{Version: versionString(), Dev: &node.Dev{Certs: certs, CA: ca, Keep: c.Data != "", MaxMessages: c.MaxMessages, ClearMX: c.alike.clearAuth}, Log: lines}
 	if c.Verbose {
 		opts.Log = nil
 	}
@@ -182,7 +182,7 @@ func (c *DevCmd) config(dir string) *config.Config {
 	cfg.Hostname = "localhost"
 	cfg.DataDir = dir
 	cfg.Listeners = []config.Listener{
-		{Address: c.addressAt(c.alike.smtp, c.MX), Role: string(mail.RoleMX), InsecureAuth: c.alike.clearAuth},
+		{Address: c.addressAt(c.alike.smtp, c.MX), Role: string(mail.RoleMX)},
 		{Address: c.address(c.Submission), Role: string(mail.RoleSubmission)},
 		{Address: c.address(c.Submissions), Role: string(mail.RoleSubmissions)},
 		{Address: c.address(c.Alternative), Role: string(mail.RoleSubmission)},

@@ -33,12 +33,12 @@ type alike struct {
 // opensPage reports that the page is reached from elsewhere.
 func (a alike) opensPage() bool { return a.ui.IsValid() && !a.ui.Addr().IsLoopback() }
 
-// readMailpit reads MP_* variables, all of them with --compat mailpit. Without
-// it only those two are looked at that say that clients log in in clear: compose
+// readMailpit reads MP_* variables, all of them with --compat mailpit. Else
+// only those two are looked at that say that clients log in in clear: compose
 // files have them, and nothing would come of the mail without. Flags that were
 // given win.
 func (c *DevCmd) readMailpit(env func(string) string) error {
-	c.alike.clearAuth = c.Compat == "mailpit" || truth(env("MP_SMTP_AUTH_ACCEPT_ANY")) || truth(env("MP_SMTP_AUTH_ALLOW_INSECURE"))
+	c.alike.clearAuth = c.Compat != "none" || truth(env("MP_SMTP_AUTH_ACCEPT_ANY")) || truth(env("MP_SMTP_AUTH_ALLOW_INSECURE"))
 	if c.Compat != "mailpit" {
 		return nil
 	}
@@ -244,7 +244,7 @@ func (c *DevCmd) locked(next http.Handler) http.Handler {
 func (c *DevCmd) warnings(mx uint16) []string {
 	var out []string
 	if c.alike.clearAuth {
-		out = append(out, fmt.Sprintf("any user and password are taken IN CLEAR on %d, as Mailpit does; port 25 does not", mx))
+		out = append(out, fmt.Sprintf("any user and password are taken IN CLEAR on %d, as other catchers do; port 25 does not", mx))
 	}
 	for _, what := range c.alike.open {
 		out = append(out, what+": whoever reaches this machine can use it")

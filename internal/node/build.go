@@ -84,7 +84,6 @@ func sessionConfig(c *config.Config, l config.Listener, t *tls.Config) smtpserve
 	s.TLS = t
 	s.Trusted, s.XClient = l.Trusted, l.XClient
 	s.ClearAuth = l.InsecureAuth
-	s.AuthOnMX = l.InsecureAuth // else who has no TLS would have no AUTH on 25's twin either
 	s.GreetingPause = l.GreetingDelay
 	if l.RequireTLS {
 		s.TLSRequired = true

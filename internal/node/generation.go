@@ -196,6 +196,9 @@ func tokens(o *config.OAuth2, web *http.Client) func(context.Context) (string, e
 func (n *Node) desk(g *generation, l config.Listener) *smtpserver.Server {
 	s := sessionConfig(g.config, l, g.tls)
 	s.KeepDialogue = n.opts.Dev != nil
+	if n.opts.Dev != nil && n.opts.Dev.ClearMX && s.Role == mail.RoleMX {
+		s.TLS, s.ClearAuth, s.AuthOnMX = nil, true, true
+	}
 	s.SubmitOn, s.SubmitTLSOn = n.submitOn, n.submitTLSOn
 	return smtpserver.New(s, smtpserver.Needs{
 		Policy: judge{g.policy}, Accounts: people{n.people}, Store: n.intake, IDs: n.ids, Events: n.events,

@@ -48,6 +48,10 @@ type Dev struct {
 	Keep  bool              // what is caught must outlive the process
 	// MaxMessages is how many messages are kept; 0 is the catch store's default.
 	MaxMessages int
+	// ClearMX makes of port 25's twin what other catchers have: any AUTH in clear,
+	// none needed, and no STARTTLS, which clients would begin by themselves and
+	// then not trust.
+	ClearMX bool
 }
 
 // Node is a server.
@@ -264,6 +268,7 @@ func (n *Node) openAccounts(c *config.Config) error {
 		return err
 	}
 	a.AnyPassword = n.opts.Dev != nil
+	a.ClearText = a.ClearText || n.opts.Dev != nil && n.opts.Dev.ClearMX
 	n.people, err = accounts.Open(a, accounts.Needs{
 		Accounts: n.disk.Tables.Table("accounts"), Usage: n.disk.Past.Table("usage"),
 		Events: n.events, HTTP: n.world.HTTP, Leaf: n.leaf,

@@ -31,6 +31,18 @@ const devPage = "http://localhost:8025"
 // whole file system is read-only except its temporary folder.
 func startDev(t *testing.T, args ...string) *dev {
 	t.Helper()
+	return startDevWith(t, nil, args...)
+}
+
+// startDevWith is startDev with variables of the environment.
+func startDevWith(t *testing.T, env []string, args ...string) *dev {
+	t.Helper()
+	return startDevWritable(t, "", env, args...)
+}
+
+// startDevWritable lets it write to one more folder, too.
+func startDevWritable(t *testing.T, also string, env []string, args ...string) *dev {
+	t.Helper()
 	w := need(t)
 	tmp, err := os.MkdirTemp(w.dir, "dev-")
 	check(t, err)
@@ -39,11 +51,11 @@ func startDev(t *testing.T, args ...string) *dev {
 	out, err := os.Create(d.output)
 	check(t, err)
 	defer func() { _ = out.Close() }()
-	script := `mount --bind "$TMPDIR" "$TMPDIR" && mount -o remount,bind,ro / &&
+	script := `mount --bind "$TMPDIR" "$TMPDIR" && { [ -z "$ALSO" ] || mount --bind "$ALSO" "$ALSO"; } && mount -o remount,bind,ro / &&
 		exec setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all -- "$@"`
 	d.cmd = exec.Command("unshare", append([]string{"--mount", "--", "sh", "-c", script, "sh", w.bin, "dev"}, args...)...)
 	d.cmd.Dir = "/"
-	d.cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME=/nonexistent")
+	d.cmd.Env = append(append(os.Environ(), "TMPDIR="+tmp, "ALSO="+also, "HOME=/nonexistent"), env...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	check(t, d.cmd.Start())
 	go func() {

@@ -71,8 +71,10 @@ func missing() string {
 	if len(pkgs) > 0 {
 		return fmt.Sprintf("missing %s\n    sudo apt-get install -y --no-install-recommends %[1]s     (or: make test, as root)", strings.Join(pkgs, " "))
 	}
-	if _, err := os.Stat("node/node_modules/nodemailer"); err != nil {
-		return "nodemailer is missing\n    (cd test/e2e/node && npm ci)     (or: make test)"
+	for _, module := range []string{"nodemailer", "mailpit-api"} {
+		if _, err := os.Stat("node/node_modules/" + module); err != nil {
+			return module + " is missing\n    (cd test/e2e/node && npm ci)     (or: make test)"
+		}
 	}
 	if os.Geteuid() != 0 {
 		return "they need root, for ports below 1024 in a network of their own\n    sudo env \"PATH=$PATH\" make e2e"
