@@ -126,7 +126,8 @@ func credentials(c *config.Config, web *http.Client) (map[string]deliver.Credent
 	for name, s := range c.Smarthosts {
 		v := deliver.Credential{}
 		if s.User() != "" || s.OAuth2 != nil {
-			v.Login = &smtpclient.Login{User: s.User(), Password: s.Password.Reveal(), Only: s.Mechanisms, Token: tokens(s.OAuth2, web)}
+			v.Login = &smtpclient.Login{User: s.User(), Password: s.Password.Reveal(), Only: s.Mechanisms}
+			v.Login.Token, v.Login.Renew = tokens(s.OAuth2, web)
 		}
 		roots, err := readRoots(s.CA)
 		if err != nil {
@@ -161,10 +162,11 @@ func webhooks(c *config.Config) map[string]deliver.Webhook {
 const tokenTime = 20 * time.Second
 
 // tokens gets access tokens by client credentials or a refresh token, and
-// keeps one until shortly before it ends.
-func tokens(o *config.OAuth2, web *http.Client) func(context.Context) (string, error) {
+// keeps one until shortly before it ends. renew is for one that was refused
+// before its time, as when an administrator revoked it (AUTH-16).
+func tokens(o *config.OAuth2, web *http.Client) (token func(context.Context) (string, error), renew func(context.Context, string) (string, error)) {
 	if o == nil {
-		return nil
+		return nil, nil
 	}
 	bounded := http.Client{Timeout: tokenTime / 2} // it is asked in two ways, if it does not like the first
 	if web != nil {
@@ -175,21 +177,57 @@ func tokens(o *config.OAuth2, web *http.Client) func(context.Context) (string, e
 	if url == "" && o.Tenant != "" {
 		url = "https://login.microsoftonline.com/" + o.Tenant + "/oauth2/v2.0/token"
 	}
-	var source oauth2.TokenSource
-	if o.RefreshToken.IsZero() {
-		cc := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), TokenURL: url, Scopes: o.Scopes}
-		source = cc.TokenSource(ctx)
-	} else {
-		oc := oauth2.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: url}, Scopes: o.Scopes}
-		source = oc.TokenSource(ctx, &oauth2.Token{RefreshToken: o.RefreshToken.Reveal()})
-	}
-	return func(context.Context) (string, error) {
-		t, err := source.Token()
-		if err != nil {
-			return "", err
+	// afresh makes a source that asks at once; the refresh token may be a newer
+	// one than the configuration's.
+	afresh := func(refresh string) oauth2.TokenSource {
+		if refresh == "" {
+			cc := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), TokenURL: url, Scopes: o.Scopes}
+			return cc.TokenSource(ctx)
 		}
-		return t.AccessToken, nil
+		oc := oauth2.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: url}, Scopes: o.Scopes}
+		return oc.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh})
 	}
+	k := &tokenKeeper{afresh: afresh, refresh: o.RefreshToken.Reveal()}
+	k.source = afresh(k.refresh)
+	return k.token, k.renew
+}
+
+// tokenKeeper keeps one smart host's access token for all its sessions.
+type tokenKeeper struct {
+	afresh func(refresh string) oauth2.TokenSource
+
+	mu      sync.Mutex
+	source  oauth2.TokenSource
+	refresh string // the newest refresh token, "" with client credentials
+}
+
+func (k *tokenKeeper) token(context.Context) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ask()
+}
+
+// renew drops the token that was refused, unless another session did so before.
+func (k *tokenKeeper) renew(_ context.Context, refused string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now, err := k.ask(); err != nil || now != refused {
+		return now, err
+	}
+	k.source = k.afresh(k.refresh)
+	return k.ask()
+}
+
+// ask is for who holds the lock.
+func (k *tokenKeeper) ask() (string, error) {
+	t, err := k.source.Token()
+	if err != nil {
+		return "", err
+	}
+	if k.refresh != "" && t.RefreshToken != "" {
+		k.refresh = t.RefreshToken
+	}
+	return t.AccessToken, nil
 }
 
 // desk makes the sessions of one listener in this generation.

@@ -329,6 +329,24 @@ func TestWeRelayThroughMicrosoft365(t *testing.T) {
 			t.Errorf("%d tokens were asked for, want two", n)
 		}
 	})
+	// An administrator revokes the tokens: the one we keep is refused (535
+	// 5.7.3), a new one is asked for at once, and the mail does not wait.
+	t.Run("a token that was revoked", func(t *testing.T) {
+		s.happens(t, s.submit(t, "anna", "", s.note("anna", "with the old token"), "anna@p587.routed.test"), "recipient.settled", "delivered")
+		before := m365.Issued()
+		m365.Expire()
+		im.HangUp()
+		id := s.submit(t, "anna", "", s.note("anna", "with a new token"), "anna@p587.routed.test")
+		if e := s.happens(t, id, "recipient.settled", "delivered"); !strings.Contains(e, `"tries":1`) {
+			t.Errorf("it took more than one try: %s", e)
+		}
+		if m := im.Messages("Subject: with a new token"); len(m) != 1 || m[0].Mechanism != "XOAUTH2" {
+			t.Errorf("%+v", m)
+		}
+		if n := m365.Issued() - before; n != 1 {
+			t.Errorf("%d tokens were asked for, want one", n)
+		}
+	})
 	im.inOrder(t)
 }
 
