@@ -63,6 +63,7 @@ func (DevCmd) Help() string {
   paquebot dev                   catch mail; the screen says how to send some
   paquebot dev --ports random    for test suites that run side by side
   paquebot dev --data ./mail     keep what is caught
+  paquebot dev --compat mailpit  where Mailpit was (or mailhog): 1025 in clear
   paquebot dev --wait            in a script: until the ports listen
   paquebot dev wait --mailbox app --q subject:welcome
 
