@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
@@ -50,24 +51,54 @@ func (p *private) others(name []byte, ours *provider.Provider) bool {
 	return slices.ContainsFunc(p.all, func(one *provider.Provider) bool { return one.Private(field) })
 }
 
+// heads are buffers for a glance at a header.
+var heads = sync.Pool{New: func() any { return new([headFirst]byte) }}
+
+// glance reports whether a header may hold a private field of others. Most do
+// not, and it costs them no more than this.
+func (p *private) glance(body mail.Body, ours *provider.Provider) bool {
+	buf := heads.Get().(*[headFirst]byte)
+	defer heads.Put(buf)
+	head := buf[:min(int64(headFirst), body.Size())]
+	if n, err := body.ReadAt(head, 0); n < len(head) && err != nil && err != io.EOF {
+		return false // whoever sends it meets the same trouble
+	}
+	for at := 0; at < len(head); {
+		if c := head[at]; c == '\r' || c == '\n' {
+			return false // the end of the header
+		} else if p.initials[c] {
+			if colon := bytes.IndexByte(head[at:], ':'); colon > 0 && p.others(bytes.TrimRight(head[at:at+colon], " \t"), ours) {
+				return true
+			}
+		}
+		eol := bytes.IndexByte(head[at:], '\n')
+		if eol < 0 {
+			break
+		}
+		at += eol + 1
+	}
+	return int64(len(head)) < body.Size() // the header goes on
+}
+
 // field is one header field: where it stands, with its line ends.
 type field struct {
 	name     []byte
 	from, to int
 }
 
-// fields cuts a header into its fields and returns where it ends.
-func fields(head []byte) (all []field, end int) {
+// fields cuts a header into its fields and returns where they end, and whether
+// the header does there too.
+func fields(head []byte) (all []field, end int, whole bool) {
 	at := 0
 	for at < len(head) {
 		eol := bytes.IndexByte(head[at:], '\n')
 		if eol < 0 {
-			return all, at
+			return all, at, false
 		}
 		line := head[at : at+eol+1]
 		switch colon := bytes.IndexByte(line, ':'); {
 		case len(bytes.TrimRight(line, "\r\n")) == 0:
-			return all, at
+			return all, at, true
 		case line[0] == ' ' || line[0] == '\t':
 			if len(all) > 0 {
 				all[len(all)-1].to = at + len(line)
@@ -75,11 +106,11 @@ func fields(head []byte) (all []field, end int) {
 		case colon > 0:
 			all = append(all, field{bytes.TrimRight(line[:colon], " \t"), at, at + len(line)})
 		default:
-			return all, at // no header field: the body, of a message without a header
+			return all, at, true // no header field: the body, of a message without a header
 		}
 		at += len(line)
 	}
-	return all, at
+	return all, at, false
 }
 
 // adapted is a body of which the beginning was replaced.
@@ -120,6 +151,9 @@ func (t *attempt) body() mail.Body {
 
 func (t *attempt) adapt() mail.Body {
 	ours := t.profile().Provider
+	if plain := ours == nil || ours.Headers.ForeignDKIM && ours.Headers.Idempotency == ""; plain && !t.d.private.glance(t.a.Body, ours) {
+		return t.a.Body
+	}
 	head, all, end := readFields(t.a.Body)
 	said := event.ContentAdapted{ID: t.a.Envelope.ID, Site: t.a.Route.Site}
 	var drop []field
@@ -165,8 +199,9 @@ func readFields(body mail.Body) (head []byte, all []field, end int) {
 		if n, err := body.ReadAt(head, 0); int64(n) < size && err != nil && err != io.EOF {
 			return nil, nil, 0 // whoever sends it meets the same trouble
 		}
-		all, end = fields(head)
-		if end+1 < len(head) || size == body.Size() || size == headMax {
+		var whole bool
+		all, end, whole = fields(head)
+		if whole || size == body.Size() || size == headMax {
 			return head, all, end
 		}
 	}

@@ -553,6 +553,37 @@ func TestHeaderOnTheWay(t *testing.T) {
 	}
 }
 
+// SH-12 holds however long the header is, and costs those without such fields
+// nothing but a glance.
+func TestLongHeadersAreLookedThrough(t *testing.T) {
+	long := strings.Repeat("Received: from somewhere by somewhere else; with a lot of words\r\n", 1000)
+	for _, row := range []struct{ text, said string }{
+		{long + "X-SES-TENANT: me\r\n\r\nhi\r\n", "adapted -[X-SES-TENANT] +[]"},
+		{long + "\r\nX-SES-TENANT: me\r\n", ""},
+		{"Subject: x\r\n\r\nX-SES-TENANT: me\r\n", ""},
+		{"X-SES-TENANT: me\r\n", "adapted -[X-SES-TENANT] +[]"},
+		{"no header at all\r\nX-SES-TENANT: me\r\n", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r, stop := newRelay(t, map[uint16]*endpointOf{587: {}})
+			b := r.bench(deliver.Profile{}, nil)
+			o := b.Deliver(t.Context(), attemptTo(r.route(587), row.text, "b@there.example"))[0]
+			b.Close()
+			stop()
+			if o.Result != mail.Accepted || b.said() != row.said || len(r.content) != 1 {
+				t.Fatalf("%.40q: %+v, said %q", row.text, o, b.said())
+			}
+			want := row.text
+			if row.said != "" {
+				want = strings.Replace(want, "X-SES-TENANT: me\r\n", "", 1)
+			}
+			if got := r.content[0]; got != want && got != want+"\r\n" {
+				t.Errorf("%.40q: %d octets of %d", row.text, len(got), len(want))
+			}
+		})
+	}
+}
+
 // RC-70 to RC-73: what the provider means stands beside what it said.
 func TestReplyIsExplained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -95,7 +95,9 @@ func deferred(env *mail.Envelope, r mail.Recipient, s mail.Standing, o mail.Outc
 	if o.Ambiguous {
 		s.Due = later(s.Due, f.Now.Add(ambiguousPause))
 	}
-	if by := env.Params.By; by != nil && by.Deadline.After(f.Now) && by.Deadline.Before(s.Due) {
+	// At a deadline that only asks for word nothing is tried before its time, when
+	// the peer may have the message (SH-6).
+	if by := env.Params.By; by != nil && by.Deadline.After(f.Now) && by.Deadline.Before(s.Due) && (by.Return || !o.Ambiguous) {
 		s.Due = by.Deadline
 	}
 	ruling := Ruling{Standing: s, Why: "deferred: " + o.Reply.String()}

@@ -83,6 +83,8 @@ func TestSettle(t *testing.T) {
 
 		{name: "BY R passed: EXT-9", by: by(time.Hour, true), tries: 3, outcome: greylist, age: time.Hour, want: mail.Failed, wait: noTime, count: 4, tell: TellFailed},
 		{name: "BY R ahead: woken at the deadline", by: by(time.Hour, true), tries: 3, outcome: greylist, age: 30 * time.Minute, want: mail.Waiting, wait: 30 * time.Minute, count: 4},
+		{name: "BY N ahead, and in doubt: not before its time (SH-6)", by: by(10*time.Minute, false), outcome: lostReply, want: mail.Waiting, wait: 30 * time.Minute, count: 1},
+		{name: "BY R ahead, and in doubt: the end is exact", by: by(10*time.Minute, true), outcome: lostReply, want: mail.Waiting, wait: 10 * time.Minute, count: 1},
 		{name: "BY N passed: told once, goes on", by: by(time.Hour, false), tries: 3, outcome: greylist, age: time.Hour, want: mail.Waiting, wait: time.Hour, count: 4, tell: TellDelayed},
 		{name: "BY N passed, told", by: by(time.Hour, false), noticed: true, tries: 3, outcome: greylist, age: time.Hour, want: mail.Waiting, wait: time.Hour, count: 4},
 	} {
