@@ -105,7 +105,7 @@ func (c *DevCmd) start(g *Globals) error {
 		return c.failure(w, err)
 	}
 	defer page.Close()
-	lines := &devLines{w: g.Stdout}
+	lines := &devLines{w: g.Stdout, clear: c.alike.clearAuth}
 	if c.Ports == "random" {
 		lines.w = g.Stderr // standard output holds the JSON and nothing else
 	}
@@ -324,6 +324,8 @@ type devLines struct {
 	mu sync.Mutex
 	w  io.Writer
 	ca string // where the CA is
+
+	clear bool // 1025 takes AUTH, in clear
 }
 
 func (d *devLines) note(format string, args ...any) {
@@ -351,7 +353,11 @@ func (d *devLines) Emit(e event.Event) {
 		}
 	case event.SessionEnded:
 		if gaveUp(e) {
-			d.failed(e.Origin, "the client left without sending anything", devNoAuth)
+			advice := devNoAuth
+			if d.clear {
+				advice = ""
+			}
+			d.failed(e.Origin, "the client left without sending anything", advice)
 		}
 	case event.RecipientSettled:
 		if e.Standing.State == mail.Failed {
