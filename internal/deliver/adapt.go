@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
@@ -140,8 +142,7 @@ func (a adapted) Size() int64 { return a.Body.Size() - a.skip + int64(len(a.head
 func (adapted) Close() error { return nil }
 
 // body is the message as this route may carry it: without the private fields of
-// other providers, with the key by which ours knows a repeated one, without
-// signatures that ours refuses (SH-12). What is stored stays as it is.
+// other providers, and without signatures that ours refuses (SH-12). What is stored stays as it is.
 func (t *attempt) body() mail.Body {
 	if t.content == nil {
 		t.content = t.adapt()
@@ -164,31 +165,56 @@ func (t *attempt) adapt() mail.Body {
 			said.Why = "fields for another provider"
 		case ours != nil && !ours.Headers.ForeignDKIM && isField(f, "DKIM-Signature") && foreign(head[f.from:f.to], author(head, all)):
 			said.Why = ours.Title + " signs itself and refuses other domains' signatures"
-		default:
-			keyed = keyed || ours != nil && ours.Headers.Idempotency != "" && isField(f, ours.Headers.Idempotency)
+		case ours == nil || ours.Headers.Idempotency == "" || !isField(f, ours.Headers.Idempotency):
 			continue
+		case len(t.a.Envelope.Recipients) == 1:
+			keyed = true // the sender's own
+			continue
+		default:
+			said.Why = "one key cannot be that of several transactions"
 		}
 		drop = append(drop, f)
 		said.Stripped = append(said.Stripped, string(f.name))
 	}
-	var b []byte
 	if ours != nil && ours.Headers.Idempotency != "" && !keyed {
-		// The same message twice is one to them, which takes the sting out of a
-		// lost reply (CLI-29).
-		b = append(b, ours.Headers.Idempotency+": "+t.a.Envelope.ID.String()+"\r\n"...)
-		said.Added = []string{ours.Headers.Idempotency}
+		t.keyField = ours.Headers.Idempotency
+		said.Added = []string{t.keyField}
 	}
-	if len(b) == 0 && len(drop) == 0 {
+	if len(drop) > 0 || t.keyField != "" {
+		t.d.needs.Events.Emit(said)
+	}
+	if len(drop) == 0 {
 		return t.a.Body
 	}
+	var b []byte
 	at := 0
 	for _, f := range drop {
 		b = append(b, head[at:f.from]...)
 		at = f.to
 	}
 	b = append(b, head[at:end]...)
-	t.d.needs.Events.Emit(said)
 	return adapted{t.a.Body, b, int64(end)}
+}
+
+// keyed puts before a message the field by which its provider knows a repeated
+// one, which takes the sting out of a lost reply (CLI-29). Messages to several
+// may go in several transactions, each of which must count: the key is of the
+// message and of those it goes to.
+func (t *attempt) keyed(body mail.Body, batch []int) mail.Body {
+	if t.keyField == "" {
+		return body
+	}
+	key := t.a.Envelope.ID.String()
+	if len(t.a.Envelope.Recipients) > 1 {
+		var to []string
+		for _, i := range batch {
+			to = append(to, t.recipient(i).Address)
+		}
+		slices.Sort(to)
+		sum := sha256.Sum256([]byte(strings.Join(to, "\n")))
+		key += "-" + hex.EncodeToString(sum[:6])
+	}
+	return adapted{body, []byte(t.keyField + ": " + key + "\r\n"), 0}
 }
 
 // readFields reads a header, most of the time with one look.

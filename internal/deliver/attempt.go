@@ -30,16 +30,17 @@ const (
 
 // attempt is one Deliver by SMTP or LMTP.
 type attempt struct {
-	d       *Deliverer
-	a       mail.Attempt
-	start   time.Time
-	source  mail.Source
-	out     []mail.Outcome
-	pending []int     // indexes in out that nobody has answered for
-	refused bool      // every host so far said 5xx before MAIL
-	closed  bool      // and the 5xx was 521
-	tried   int       // addresses
-	content mail.Body // as this route may carry it; nil: not looked at yet
+	d        *Deliverer
+	a        mail.Attempt
+	start    time.Time
+	source   mail.Source
+	out      []mail.Outcome
+	pending  []int     // indexes in out that nobody has answered for
+	refused  bool      // every host so far said 5xx before MAIL
+	closed   bool      // and the 5xx was 521
+	tried    int       // addresses
+	keyField string    // to be added, with a key of the transaction; "" for none
+	content  mail.Body // as this route may carry it; nil: not looked at yet
 }
 
 // bySMTP tries the hops in order until each recipient has an answer.
@@ -288,7 +289,7 @@ func (t *attempt) recipient(i int) *mail.Recipient {
 }
 
 func (t *attempt) message(batch []int) smtpclient.Message {
-	m := smtpclient.Message{From: t.a.Envelope.From, Params: t.a.Envelope.Params, Body: t.body(),
+	m := smtpclient.Message{From: t.a.Envelope.From, Params: t.a.Envelope.Params, Body: t.keyed(t.body(), batch),
 		Recipients: make([]mail.Recipient, len(batch))}
 	for n, i := range batch {
 		m.Recipients[n] = *t.recipient(i)

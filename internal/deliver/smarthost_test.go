@@ -553,6 +553,36 @@ func TestHeaderOnTheWay(t *testing.T) {
 	}
 }
 
+// Each transaction to Resend has a key of its own, the same when it is repeated:
+// else the second half of the recipients would pass for a repetition of the
+// first.
+func TestIdempotencyKeyIsOfTheTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := newRelay(t, map[uint16]*endpointOf{587: {}})
+		p, region, err := provider.Find("resend")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := r.bench(deliver.Profile{Provider: p, Region: region, Recipients: 2}, nil)
+		for range 2 {
+			b.Deliver(t.Context(), attemptTo(r.route(587), "Subject: x\r\nResend-Idempotency-Key: mine\r\n\r\nhi\r\n", "a@x", "b@x", "c@x"))
+		}
+		b.Close()
+		stop()
+		var keys []string
+		for _, c := range r.content {
+			if strings.Contains(c, "mine") {
+				t.Errorf("the sender's key is in:\n%s", c)
+			}
+			line, _, _ := strings.Cut(c, "\r\n")
+			keys = append(keys, line)
+		}
+		if len(keys) != 4 || keys[0] == keys[1] || keys[0] != keys[2] || keys[1] != keys[3] || !strings.HasPrefix(keys[0], "Resend-Idempotency-Key: ") {
+			t.Errorf("%q", keys)
+		}
+	})
+}
+
 // SH-12 holds however long the header is, and costs those without such fields
 // nothing but a glance.
 func TestLongHeadersAreLookedThrough(t *testing.T) {
