@@ -52,6 +52,7 @@ type DevCmd struct {
 	Wait   DevWaitCmd   `cmd:"" help:"Wait for a message, or prove that none comes."`
 	Export DevExportCmd `cmd:"" help:"Write caught mail to files, with its dialogues."`
 	Import DevImportCmd `cmd:"" help:"Send messages from files to the catcher."`
+	Rules  DevRulesCmd  `cmd:"" help:"What goes wrong on purpose: list, add, remove."`
 	Clear  DevClearCmd  `cmd:"" help:"Delete caught mail: all, or one mailbox."`
 
 	alike alike
@@ -70,7 +71,8 @@ func (DevCmd) Help() string {
 It listens on loopback only, needs no configuration and no root, and fetches
 nothing. Any user and any password are accepted, inside TLS, as in production;
 user "wrong" or password "wrong" is refused. Failures on purpose: send to
-user+550@..., user+defer-2@..., user+slow-5s@... (paquebot help failures).`
+user+550@..., user+defer-2@..., user+slow-5s@... (paquebot dev rules
+addresses), or make rules (paquebot dev rules add).`
 }
 
 // DevStartCmd is what paquebot dev does when it is told nothing else.

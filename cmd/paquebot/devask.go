@@ -32,11 +32,16 @@ func (a devAsk) base() string {
 // call asks the catcher; the answer's body is at most most octets. The error is
 // for people.
 func (a devAsk) call(ctx context.Context, method, path string, query url.Values, most int64) (int, []byte, error) {
+	return a.send(ctx, method, path, query, nil, most)
+}
+
+// send is call with something to say.
+func (a devAsk) send(ctx context.Context, method, path string, query url.Values, content io.Reader, most int64) (int, []byte, error) {
 	target := a.base() + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, method, target, nil)
+	r, err := http.NewRequestWithContext(ctx, method, target, content)
 	if err != nil {
 		return 0, nil, unsure("--url "+a.URL, err, "write http://HOST:PORT")
 	}

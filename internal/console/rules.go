@@ -36,6 +36,9 @@ type Addresses struct {
 	Addresses []mishap.Address `json:"addresses"`
 }
 
+// rulesBody bounds what rules may take, in octets: mishap.RulesMax of them.
+const rulesBody = 1 << 20
+
 // deferralsShown bounds how many counts an answer holds.
 const deferralsShown = 500
 
@@ -158,7 +161,8 @@ func readRules(r *http.Request) ([]mishap.Rule, error) {
 		err = json.Unmarshal(body, &raws)
 	case isList(body):
 		var list struct {
-			Rules []json.RawMessage `json:"rules"`
+			Rules     []json.RawMessage `json:"rules"`
+			Deferrals json.RawMessage   `json:"deferrals"` // of an answer of ours that is sent back
 		}
 		err = strictly(body, &list)
 		raws = list.Rules
@@ -170,9 +174,11 @@ func readRules(r *http.Request) ([]mishap.Rule, error) {
 	}
 	list := make([]mishap.Rule, len(raws))
 	for i, raw := range raws {
-		if err := strictly(raw, &list[i]); err != nil {
+		var v mishap.View // what an answer tells of a rule is no fault, and no rule
+		if err := strictly(raw, &v); err != nil {
 			return nil, keyOf(err, i)
 		}
+		list[i] = v.Rule
 	}
 	return list, nil
 }
@@ -182,10 +188,10 @@ const exampleRule = `{"stage":"rcpt","match":{"recipient":"*@slow.example"},"do"
 // isList reports whether an object is {"rules": ...}.
 func isList(body []byte) bool {
 	var top map[string]json.RawMessage
-	_, is := top["rules"]
-	if json.Unmarshal(body, &top) == nil {
-		_, is = top["rules"]
+	if json.Unmarshal(body, &top) != nil {
+		return false
 	}
+	_, is := top["rules"]
 	return is
 }
 
@@ -211,7 +217,7 @@ func keyOf(err error, rule int) error {
 		k.Why = "no rule has this key; a rule has " + keysOf(reflect.TypeFor[mishap.Rule]()) + "; its match has " +
 			keysOf(reflect.TypeFor[mishap.Match]()) + "; its do has " + keysOf(reflect.TypeFor[mishap.Action]())
 	case errors.As(err, &wrong):
-		k.Key, k.Why = wrong.Field, "cannot be a "+wrong.Value
+		k.Key, k.Why = strings.TrimPrefix(wrong.Field, "Rule."), "cannot be a "+wrong.Value // View embeds it
 	}
 	return k
 }
