@@ -181,7 +181,7 @@ func (c *DevCmd) compatible(n *node.Node, w node.World, dir string) (*compat.API
 		return nil, err
 	}
 	return compat.New(compat.Config{
-		Version: versionString(), Label: c.alike.label, MailHog: c.Compat == "mailhog", Database: dir, BasePath: c.basePath(),
+		Version: versionString(), Label: c.alike.label, MailHog: c.Compat == "mailhog", Database: dir, BasePath: c.basePath(), SMTPPort: tcpPort(n.Addr(mail.RoleMX, 0)),
 	}, compat.Needs{
 		Store: n.Caught(), IDs: func() mail.ID { return ids.Next(time.Now()) }, Mishaps: compat.OverMishap(n.Mishaps()),
 		HTMLCheck: func(document string) (any, error) { return critique.HTML(document) },

@@ -105,6 +105,7 @@ func (a *API) octetsOf(r *http.Request, id mail.ID) (string, error) {
 }
 
 func hogMessage(m *catch.Message, raw string) HogMessage {
+	raw = strings.TrimSuffix(raw, "\r\n") // MailHog takes it for a part of the final dot
 	out := HogMessage{
 		ID: hogID(m.ID), From: path(m.From), To: []Path{}, Content: contentOf(raw), Created: m.Caught,
 		Raw: HogRaw{From: m.From, To: []string{}, Data: raw, Helo: m.Origin.Helo},

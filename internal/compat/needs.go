@@ -21,6 +21,9 @@ type Config struct {
 	BasePath string
 	// Database is where mail is kept, as /api/v1/info tells it.
 	Database string
+	// SMTPPort is this instance's: a message that MailHog's clients release to it
+	// is caught once more. 0: none is.
+	SMTPPort uint16
 	// MessageSize bounds a message that /api/v1/send makes, in octets.
 	// Default: 50 MiB.
 	MessageSize int64

@@ -107,8 +107,8 @@ const mailhogNotes = `
 - Several fields of one name are all in the list of their values, not the last alone.
 - ` + "`download`" + ` is the message as it came, not one put together from its header.
 - ` + "`outgoing-smtp`" + ` lists the routes that are configured, passwords left empty; ` + "`release`" + ` goes
-  through those alone, named or told by their host. Other servers are refused, with the
-  reason as JSON.
+  through those alone, named or told by their host, or back to 1025 of this very catcher.
+  Other servers are refused, with the reason as JSON.
 - Jim becomes rules of failure, shown with all others; chance comes from a fixed seed, so
   the same run fails alike each time. He hangs up at EHLO, MAIL, RCPT and DATA.
 - At most 250 messages an answer, 1000 in version 1, as with MailHog.

@@ -53,7 +53,14 @@ func TestRelease(t *testing.T) {
 			}
 		})
 	}
-	a := open(t, Config{}, Needs{Release: &post{relays: both}})
+	a := open(t, Config{SMTPPort: 1025}, Needs{Release: &post{relays: both}})
+	put(t, a, 1, "", "a@example.com", simple("x"), "b@example.com")
+	if w := ask1(t, a, "POST", hogPath, `{"host":"localhost","port":"1025","email":"again@example.org"}`); w.Code != 200 || w.Body.Len() != 0 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if all := a.needs.Store.Newest(0, -1); len(all) != 2 || all[0].Recipients[0].Address != "again@example.org" {
+		t.Errorf("%+v", all)
+	}
 	if list := ask1(t, a, "GET", "/api/v2/outgoing-smtp", "").Body.String(); !strings.Contains(list, `"ses":{"Name":"ses","Save":false,"Email":"","Host":"smtp.ses.example","Port":"587","Username":"key","Password":"","Mechanism":"PLAIN"}`) {
 		t.Error(list)
 	}
