@@ -218,7 +218,7 @@ func (r *relay) smarthost(t *testing.T, more string) string {
 func (r *relay) table(t *testing.T, name, more string) string {
 	t.Helper()
 	w := need(t)
-	secret := w.dir + "/relay.secret"
+	secret := w.dir + "/" + r.place.domain + ".secret" // of its own: tests run beside each other
 	check(t, write(map[string]string{secret: "secret\n"}))
 	check(t, os.Chmod(secret, 0o600))
 	return fmt.Sprintf("[smarthost.%s]\nhost = %q\nusername = \"app\"\npassword = { file = %q }\nca = %q\n%s\n",
