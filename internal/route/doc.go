@@ -5,6 +5,9 @@
 // target.go read what the configuration says, verify.go asks a next hop whether
 // it knows a recipient.
 //
+// exchangers.go is a smart host named by its MX, failover.go knows when another
+// smart host stands in (SH-10).
+//
 // It may not know queues, messages' contents or how a hop is talked to (but for
 // verify.go). It opens no connection for routing; names come from Needs.
 //

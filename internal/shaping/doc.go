@@ -2,7 +2,7 @@
 //
 // A Shaper gives permits: one per attempt. It knows limits by site (limits.go:
 // sensible ones built in, an operator's before them), keeps them exactly
-// (meter.go), and learns from sites that say "slow down" (adapt.go: halve, then
+// (meter.go), counts daily quotas (quota.go), and learns from sites that say "slow down" (adapt.go: halve, then
 // recover step by step; SH-11). Read shaper.go first.
 //
 // It may not know queues, routes, sockets or the spool. Whether a site is left
