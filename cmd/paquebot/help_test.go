@@ -171,7 +171,7 @@ func TestSendmailCompletesAddresses(t *testing.T) {
 func TestDialogueHidesTheLogin(t *testing.T) {
 	var b bytes.Buffer
 	d := dialogue{w: &b}
-	for _, l := range []string{">AUTH SCRAM-SHA-256 <redacted>", "<334 cj1hYmM=", "><redacted>", "<334 dj1hYmM=", "><redacted>", "<235 2.7.0 Ok", ">DATA", "<354 go on"} {
+	for _, l := range []string{">AUTH SCRAM-SHA-256 <redacted 32 bytes>", "<334 cj1hYmM=", "><redacted 48 bytes>", "<334 dj1hYmM=", "><redacted 0 bytes>", "<235 2.7.0 Ok", ">DATA", "<354 go on"} {
 		d.line(l[0] == '>', l[1:])
 	}
 	if strings.Contains(b.String(), "cj1") || strings.Contains(b.String(), "dj1") || !strings.Contains(b.String(), "354 go on") {

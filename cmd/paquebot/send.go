@@ -397,10 +397,10 @@ func (d *dialogue) line(client bool, line string) {
 	if client {
 		fmt.Fprintf(d.w, " %s> %s\n", dash, line)
 		d.starting = strings.EqualFold(line, "STARTTLS")
-		d.login = strings.HasSuffix(line, " bytes>")
+		d.login = strings.HasPrefix(line, "AUTH ") || strings.HasPrefix(line, "<redacted")
 		return
 	}
-	if d.login && strings.HasPrefix(line, "334 ") {
+	if d.login && strings.HasPrefix(line, "334 ") && !strings.HasPrefix(line, "334 <redacted ") {
 		line = "334 <redacted>" // SCRAM's last word lets passwords be guessed at leisure
 	}
 	mark := " "
