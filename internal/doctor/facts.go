@@ -17,9 +17,21 @@ type Facts struct {
 	Sights   []Sight // one per endpoint and family
 	Controls Controls
 	Self     []Self // our own addresses, as they are seen from here
-	Login    bool   // a credential was tried
-	// Families that were to be looked at.
-	V4, V6 bool
+	Login    *Login // the credential that was tried; nil: none
+	// Prefer are the ports the operator wants, LastGood the one that worked
+	// last from this network (DIAG-80); Strict asks for TLS from the first byte
+	// where there is a choice (PORT-7).
+	Prefer   []uint16
+	LastGood uint16
+	Strict   bool
+	// Cut: the run's time was over before everything had been looked at.
+	Cut bool
+}
+
+// Login says which credential was tried, without its secret.
+type Login struct {
+	User  string
+	Shape string // what is wrong with its form, as the provider's page has it; "" if nothing
 }
 
 // Name is what resolvers say of a host.
@@ -48,6 +60,9 @@ type Sight struct {
 	// Earlier are the tries before: timeouts are repeated, a handshake that
 	// broke is tried once more with a small ClientHello (TLS-3).
 	Earlier []probe.Observation
+	// Turned is what the port shows in the other mode, where it plainly has
+	// that (DIAG-31); nil otherwise.
+	Turned *probe.Observation
 }
 
 // Controls are the comparisons without which nobody is blamed (DIAG-2, DIAG-3).

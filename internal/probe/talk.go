@@ -158,7 +158,7 @@ func (l *look) login() {
 		return
 	}
 	secret := false // what SCRAM's server says would let a password be guessed offline
-	a := smtpclient.Authenticate(l.ctx, tc, l.seen.Ext, smtpclient.Options{
+	a := smtpclient.LogIn(l.ctx, tc, l.seen.Ext, smtpclient.Options{
 		Ehlo: l.o.Ehlo, TLS: &tls.Config{ServerName: l.sni()}, Verified: "pkix", Login: l.o.Login,
 		Timeouts: smtpclient.Timeouts{Auth: l.o.Limits.Reply, Block: l.o.Limits.Reply},
 		Transcript: func(client bool, text string) {
