@@ -56,7 +56,7 @@ const (
 	hostTime = 6 * time.Second
 
 	waysOutMax = 4 // hosts; each costs four connections
-	domainsMax    = 50
+	domainsMax = 50
 )
 
 // Targets looks at names, certificates and domains, and returns what is to be

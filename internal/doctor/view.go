@@ -162,7 +162,9 @@ func endpointsOf(all []*Sight) []Endpoint {
 	return out
 }
 
-func sameEndpoint(a, b Endpoint) bool { return a.Host == b.Host && a.Port == b.Port && a.Mode == b.Mode }
+func sameEndpoint(a, b Endpoint) bool {
+	return a.Host == b.Host && a.Port == b.Port && a.Mode == b.Mode
+}
 
 // familyOfAll is the family that all sights share; 0 if they differ.
 func familyOfAll(all []*Sight) int {
