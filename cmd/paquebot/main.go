@@ -13,9 +13,10 @@ import (
 type CLI struct {
 	Globals `embed:""`
 
-	Dev   DevCmd   `cmd:"" group:"start" help:"Four SMTP ports on this machine; every mail is caught and shown on a page."`
-	Serve ServeCmd `cmd:"" group:"start" help:"The server: ports 25, 587, 465, 2525."`
-	Send  SendCmd  `cmd:"" group:"start" help:"Send one message and show the dialogue."`
+	Dev    DevCmd    `cmd:"" group:"start" help:"Four SMTP ports on this machine; every mail is caught and shown on a page."`
+	Serve  ServeCmd  `cmd:"" group:"start" help:"The server: ports 25, 587, 465, 2525."`
+	Doctor DoctorCmd `cmd:"" group:"start" help:"Which port works from here, and why; what is wrong with this host."`
+	Send   SendCmd   `cmd:"" group:"start" help:"Send one message and show the dialogue."`
 
 	Queue   QueueCmd   `cmd:"" group:"operate" help:"What waits, why, and moving it."`
 	Trace   TraceCmd   `cmd:"" group:"operate" help:"The whole life of one message."`
@@ -32,6 +33,7 @@ type CLI struct {
 const welcome = `Paquebot: mail that leaves, arrives, and is explained.
 
   On a laptop          paquebot dev
+  Which port works     paquebot doctor smtp.example.org
   On a server          paquebot config check -c paquebot.toml
                        paquebot serve -c paquebot.toml
   Let somebody submit  paquebot account add anna --sender anna@example.org

@@ -27,11 +27,29 @@ func Judge(f *Facts) *Report {
 	for _, row := range rows {
 		r.Findings = append(r.Findings, row(v)...)
 	}
+	v.soften(r.Findings)
 	r.Rows = matrix(v, r)
 	r.Verdict = verdict(v, r)
 	recommend(v, r)
 	conclude(v, r)
 	return r
+}
+
+// soften: what is broken over one family alone is a warning, for mail goes over
+// the other.
+func (v *view) soften(all []Finding) {
+	for i := range all {
+		f := &all[i]
+		if f.Word != Fail || f.Family == 0 || len(f.Where) == 0 {
+			continue
+		}
+		broken := slices.ContainsFunc(f.Where, func(e Endpoint) bool {
+			return len(v.where(func(s *Sight) bool { return sameEndpoint(s.Endpoint, e) && s.Family != f.Family && v.modeOf(s) != "" })) == 0
+		})
+		if !broken {
+			f.Word = Warn
+		}
+	}
 }
 
 // has returns the first finding with one of these IDs.
