@@ -43,6 +43,7 @@ func startDev(t *testing.T) *laptop {
 	}
 	c := config.Default()
 	c.Hostname, c.DataDir = "localhost", t.TempDir()
+	c.Listeners = nil
 	for _, role := range []string{"mx", "submission", "submissions", "submission"} {
 		c.Listeners = append(c.Listeners, config.Listener{Address: "127.0.0.1:0", Role: role})
 	}
