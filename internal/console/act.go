@@ -29,19 +29,42 @@ func (c *console) deletePost(w http.ResponseWriter, r *http.Request) {
 // deleteManyPost deletes the messages that were ticked, at most a stretch of
 // the list: the form says no more.
 func (c *console) deleteManyPost(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, "This form cannot be read: "+err.Error(), http.StatusBadRequest)
+	ids, ok := ticked(w, r)
+	if !ok {
 		return
 	}
-	var ids []mail.ID
+	if _, err := c.needs.Store.Delete(ids...); err != nil {
+		fail(w, err)
+		return
+	}
+	c.back(w, r, "/")
+}
+
+func ticked(w http.ResponseWriter, r *http.Request) (ids []mail.ID, ok bool) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "This form cannot be read: "+err.Error(), http.StatusBadRequest)
+		return nil, false
+	}
 	for _, text := range r.PostForm["id"] {
 		if id, err := mail.ParseID(strings.TrimSpace(text)); err == nil {
 			ids = append(ids, id)
 		}
 	}
-	if _, err := c.needs.Store.Delete(ids...); err != nil {
-		fail(w, err)
+	return ids, true
+}
+
+// readPost marks the messages that were ticked as read, or with ?unread=1 as
+// not read.
+func (c *console) readPost(w http.ResponseWriter, r *http.Request) {
+	ids, ok := ticked(w, r)
+	if !ok {
 		return
+	}
+	if len(ids) > 0 { // none would mean all
+		if _, err := c.needs.Store.MarkRead(r.URL.Query().Get("unread") == "", ids...); err != nil {
+			fail(w, err)
+			return
+		}
 	}
 	c.back(w, r, "/")
 }

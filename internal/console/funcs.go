@@ -29,6 +29,8 @@ func templateFuncs(base string, n Needs) template.FuncMap {
 		"user": func(m catch.Message) string { return m.Origin.Account },
 		"can": func(what string) bool {
 			switch what {
+			case "mishaps":
+				return n.Mishap != nil
 			case "critique":
 				return n.Critique != nil
 			case "trace":
@@ -45,6 +47,7 @@ func templateFuncs(base string, n Needs) template.FuncMap {
 		"offset": func(first, at time.Time) string {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
+		"matches":   matches,
 		"sentence":  sentence,
 		"untrusted": func(advice string) bool { return strings.Contains(advice, "trust the certificate") },
 		"thousands": thousands,

@@ -92,6 +92,9 @@ func (c *console) messagePage(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if !m.Read && r.Header.Get("Purpose") != "prefetch" && r.Header.Get("Sec-Purpose") == "" {
+		_, _ = c.needs.Store.MarkRead(true, m.ID) // to have read a mail twice is no loss
+	}
 	f := c.frame(r, "mail", m.Subject)
 	if m.Subject == "" {
 		f.Title = "(no subject)"

@@ -35,6 +35,7 @@ type frame struct {
 	Form any // of release and reply
 
 	Sessions []catch.Session
+	Rules    *rulesView
 	Recipes  []Recipe
 	CAURL    string
 	Origin   string // "http://localhost:8025"

@@ -152,6 +152,10 @@ func readRules(r *http.Request) ([]mishap.Rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the request is too large or was cut off: %w; add rules in several requests", err)
 	}
+	return readRuleList(body)
+}
+
+func readRuleList(body []byte) (_ []mishap.Rule, err error) {
 	body = bytes.TrimSpace(body)
 	var raws []json.RawMessage
 	switch {

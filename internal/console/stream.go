@@ -23,6 +23,7 @@ const (
 //	event: hello    data: {"last_seq": n}      first
 //	event: caught   data: Summary              id: its seq
 //	event: deleted  data: {"ids": [...]}
+//	event: marked   data: {"id": "...", "read": true, "tags": [...]}
 //	event: failed   data: SessionView
 //
 // A reader that comes back with Last-Event-ID (or ?last_event_id=) is sent what
@@ -103,6 +104,8 @@ func (c *console) sendChange(s *stream, q catch.Query, change catch.Change, last
 		return s.event("caught", change.Seq, c.summary(change.Message))
 	case catch.Deleted:
 		return s.event("deleted", 0, map[string][]mail.ID{"ids": change.IDs})
+	case catch.Marked:
+		return s.event("marked", 0, map[string]any{"id": change.Message.ID, "read": change.Message.Read, "tags": append([]string{}, change.Message.Tags...)})
 	case catch.Failed:
 		return s.event("failed", 0, c.sessionView(*change.Session))
 	}

@@ -10,6 +10,7 @@ export function mark(scroll) {
   const id = openID();
   for (const row of rows()) {
     if (id && row.dataset.id === id) {
+      row.classList.remove('unread');
       row.setAttribute('aria-current', 'true');
       if (scroll) row.scrollIntoView({ block: 'nearest' });
     } else row.removeAttribute('aria-current');
@@ -102,6 +103,20 @@ export async function removePicked() {
   picked.clear();
   toast(one ? 'Deleted' : count + ' deleted');
   if (gone) back();
+  soon();
+}
+
+// unread marks what is selected, open or has the focus as not read.
+export async function unread() {
+  const focused = document.activeElement && document.activeElement.closest('.row[data-id]');
+  const ids = picked.size ? [...picked] : [openID() || (focused && focused.dataset.id)].filter(Boolean);
+  if (!ids.length) return;
+  const form = new URLSearchParams();
+  for (const id of ids) form.append('id', id);
+  await fetch(base + '/read?unread=1', { method: 'POST', body: form, redirect: 'manual' }).catch(() => null);
+  picked.clear();
+  if (reading()) back();
+  toast('Marked as unread');
   soon();
 }
 

@@ -23,6 +23,7 @@ export function listen() {
     notify(m);
   });
   source.addEventListener('deleted', soon);
+  source.addEventListener('marked', soon);
   source.addEventListener('failed', (e) => {
     soon();
     const s = JSON.parse(e.data);

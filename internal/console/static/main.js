@@ -2,7 +2,7 @@
 // between messages without loading the page anew.
 import { $, active, base, recall, remember, scope, toast } from './page.js';
 import { isOpen, show } from './dialog.js';
-import { begin, pick, removePicked, renew, rows, unpick } from './list.js';
+import { begin, pick, removePicked, renew, rows, unpick, unread } from './list.js';
 import { back, leave, open, openID, openRow, preview, reading, turn } from './reader.js';
 import { listen, toggleNotify } from './live.js';
 import { offer, palette } from './palette.js';
@@ -56,6 +56,7 @@ const commands = {
 offer([
   { name: 'All mail', go: go('/') },
   { name: 'Refused', go: go('/sessions') },
+  { name: 'Rules: fail on purpose', go: go('/rules') },
   { name: 'How to send', go: go('/help') },
   { name: 'Newest message', go: go('/view/latest' + scope()) },
   { name: 'Search', key: '/', go: search },
@@ -76,7 +77,7 @@ document.addEventListener('keydown', (e) => {
   const everywhere = { '?': keys, d: theme, '/': search };
   const inMail = {
     j: () => step(1), k: () => step(-1), ArrowDown: null, x: pickHere,
-    Delete: removePicked, '#': removePicked, Backspace: null,
+    u: unread, Delete: removePicked, '#': removePicked, Backspace: null,
     r: () => press('r'), f: () => press('f'),
     '[': () => { if (reading()) turn(-1); }, ']': () => { if (reading()) turn(1); },
     Escape: escape,
