@@ -18,11 +18,12 @@ type CLI struct {
 	Doctor DoctorCmd `cmd:"" group:"start" help:"Which port works from here, and why; what is wrong with this host."`
 	Send   SendCmd   `cmd:"" group:"start" help:"Send one message and show the dialogue."`
 
-	Queue   QueueCmd   `cmd:"" group:"operate" help:"What waits, why, and moving it."`
-	Trace   TraceCmd   `cmd:"" group:"operate" help:"The whole life of one message."`
-	Account AccountCmd `cmd:"" group:"operate" help:"Who may submit mail."`
-	Config  ConfigCmd  `cmd:"" group:"operate" help:"Check, show and explain the configuration."`
-	Spool   SpoolCmd   `cmd:"" group:"operate" help:"Check, rebuild or export a stopped server's mail."`
+	Queue     QueueCmd     `cmd:"" group:"operate" help:"What waits, why, and moving it."`
+	Trace     TraceCmd     `cmd:"" group:"operate" help:"The whole life of one message."`
+	Account   AccountCmd   `cmd:"" group:"operate" help:"Who may submit mail."`
+	Config    ConfigCmd    `cmd:"" group:"operate" help:"Check, show and explain the configuration."`
+	Smarthost SmarthostCmd `cmd:"" group:"operate" help:"Log in to smart hosts that want tokens; see how they stand."`
+	Spool     SpoolCmd     `cmd:"" group:"operate" help:"Check, rebuild or export a stopped server's mail."`
 
 	Sendmail   SendmailCmd   `cmd:"" group:"tools" help:"/usr/sbin/sendmail for programs that expect one."`
 	Completion CompletionCmd `cmd:"" group:"tools" help:"Make a shell complete commands and flags."`

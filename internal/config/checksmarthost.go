@@ -117,11 +117,8 @@ func (s Smarthost) checkSecurity(r *report, path string) {
 	if !s.Password.IsZero() && s.OAuth2 != nil {
 		r.faultDo(path+".oauth2", "delete one of the two", "%s has both a password and oauth2", path)
 	}
-	if o := s.OAuth2; o != nil && o.TokenURL == "" && o.Tenant == "" {
-		r.faultDo(path+".oauth2", "add token_url (or tenant, for Microsoft)", "%s.oauth2 does not say where tokens come from", path)
-	}
-	if o := s.OAuth2; o != nil && o.TokenURL != "" && !isHTTPS(o.TokenURL) {
-		r.faultDo(path+".oauth2.token_url", "use https", "token_url %q would show the client secret", o.TokenURL)
+	if s.OAuth2 != nil {
+		s.OAuth2.check(r, path+".oauth2")
 	}
 	if (s.ClientCert == "") != (s.ClientKey == "") {
 		r.faultDo(path, "give both client_cert and client_key", "%s has half of a client certificate", path)
@@ -178,5 +175,20 @@ func (c *Config) checkFailover(r *report, name, path string) {
 	}
 	if s.FailoverAfter <= 0 {
 		r.faultDo(path+".failover_after", "delete this line for 15m", "with failover_after = 0s every hiccup changes the provider")
+	}
+}
+
+func (o *OAuth2) check(r *report, path string) {
+	if o.TokenURL == "" && o.Tenant == "" && o.Preset == "" {
+		r.faultDo(path, `add token_url, or preset = "google", or tenant for Microsoft`, "%s does not say where tokens come from", path)
+	}
+	if o.ClientID == "" {
+		r.faultDo(path, "add the application's id, client_id", "%s has no client_id", path)
+	}
+	if o.TokenURL != "" && !isHTTPS(o.TokenURL) {
+		r.faultDo(path+".token_url", "use https", "token_url %q would show the client secret", o.TokenURL)
+	}
+	if o.DeviceURL != "" && !isHTTPS(o.DeviceURL) {
+		r.faultDo(path+".device_url", "use https", "device_url %q could be anybody", o.DeviceURL)
 	}
 }

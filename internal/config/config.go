@@ -116,10 +116,13 @@ type Endpoint struct {
 
 // OAuth2 is how a smart host's access token is got.
 type OAuth2 struct {
+	Preset       string   `toml:"preset"` // microsoft, google
 	Tenant       string   `toml:"tenant"`
 	ClientID     string   `toml:"client_id"`
 	ClientSecret Secret   `toml:"client_secret"`
 	TokenURL     string   `toml:"token_url"`
+	DeviceURL    string   `toml:"device_url"`
+	CA           string   `toml:"ca"`
 	Scopes       []string `toml:"scopes"`
 	RefreshToken Secret   `toml:"refresh_token"`
 }

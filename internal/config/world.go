@@ -157,6 +157,8 @@ func (c *Config) equip(r *report, path string, s *Smarthost) {
 	if s.OAuth2 != nil {
 		c.fetch(r, path+".oauth2.client_secret", &s.OAuth2.ClientSecret)
 		c.fetch(r, path+".oauth2.refresh_token", &s.OAuth2.RefreshToken)
+		s.OAuth2.CA = c.file(s.OAuth2.CA)
+		checkAuthorities(r, path+".oauth2.ca", s.OAuth2.CA)
 	}
 	s.checkShape(r, path)
 	s.CA, s.ClientCert, s.ClientKey = c.file(s.CA), c.file(s.ClientCert), c.file(s.ClientKey)

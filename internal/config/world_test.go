@@ -132,7 +132,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	f := newFolder(t)
 	f.write("password", "hunter22\n", 0o600)
 	t.Setenv("PAQUEBOT_TEST_SECRET", "tr0ub4dor")
-	c, said := f.load("[[route]]\nvia = \"a\"\n[[route]]\nvia = \"b\"\n[smarthost.a]\nhost = \"a.example\"\nusername = \"u\"\npassword = { file = \"password\" }\n[smarthost.b]\nhost = \"b.example\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example/t\", client_secret = { env = \"PAQUEBOT_TEST_SECRET\" } }\n")
+	c, said := f.load("[[route]]\nvia = \"a\"\n[[route]]\nvia = \"b\"\n[smarthost.a]\nhost = \"a.example\"\nusername = \"u\"\npassword = { file = \"password\" }\n[smarthost.b]\nhost = \"b.example\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example/t\", client_id = \"x\", client_secret = { env = \"PAQUEBOT_TEST_SECRET\" } }\n")
 	if c == nil {
 		t.Fatal(said)
 	}

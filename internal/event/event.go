@@ -390,6 +390,23 @@ type AccountChanged struct {
 	By      string
 }
 
+// TokenGot: an issuer gave an access token for a smart host.
+type TokenGot struct {
+	Smarthost   string
+	Issuer      string
+	Expires     time.Time
+	TookSeconds float64
+}
+
+// TokenTroubled: an issuer gave none; mail for the smart host waits. Permanent
+// means until somebody logs in or changes the configuration; that is said once.
+type TokenTroubled struct {
+	Smarthost string
+	Issuer    string
+	Error     string
+	Permanent bool
+}
+
 // MessageCaught: a message reached a catch store.
 type MessageCaught struct {
 	ID         mail.ID
@@ -449,6 +466,8 @@ func (ServerStopped) Name() string       { return "server.stopped" }
 func (CertificateLoaded) Name() string   { return "tls.loaded" }
 func (CertificateTroubled) Name() string { return "tls.troubled" }
 func (AccountChanged) Name() string      { return "account.changed" }
+func (TokenGot) Name() string            { return "token.got" }
+func (TokenTroubled) Name() string       { return "token.troubled" }
 func (MessageCaught) Name() string       { return "message.caught" }
 func (AnnouncementFailed) Name() string  { return "webhook.failed" }
 
@@ -490,6 +509,7 @@ func (CertificateLoaded) Level() Level   { return Info }
 func (AccountChanged) Level() Level      { return Info }
 func (MessageCaught) Level() Level       { return Debug }
 func (AnnouncementFailed) Level() Level  { return Warn }
+func (TokenGot) Level() Level            { return Debug }
 
 func (SpoolTroubled) Level() Level       { return Alarm }
 func (CertificateTroubled) Level() Level { return Alarm }
@@ -507,6 +527,13 @@ func (e WatchdogRan) Level() Level {
 		return Alarm
 	}
 	return Debug
+}
+
+func (e TokenTroubled) Level() Level {
+	if e.Permanent {
+		return Alarm
+	}
+	return Warn
 }
 
 func (e ServerReloaded) Level() Level {

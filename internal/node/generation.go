@@ -1,16 +1,11 @@
 package node
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"paquebot/internal/config"
 	"paquebot/internal/deliver"
@@ -20,7 +15,6 @@ import (
 	"paquebot/internal/policy"
 	"paquebot/internal/route"
 	"paquebot/internal/shaping"
-	"paquebot/internal/smtpclient"
 	"paquebot/internal/smtpserver"
 )
 
@@ -59,7 +53,7 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	if g.router, err = route.New(routeConfig(c, ownAddrs(c)), route.Needs{Names: g.names, Dial: n.world.Dial, Failover: n.failover}); err != nil {
 		return nil, err
 	}
-	credentials, err := credentials(c, n.world.HTTP)
+	credentials, err := n.credentials(c)
 	if err != nil {
 		return nil, err
 	}
@@ -120,32 +114,6 @@ func policyDomain(d *config.Domain) (policy.Domain, error) {
 	return p, nil
 }
 
-// credentials are what smart hosts want, by their names.
-func credentials(c *config.Config, web *http.Client) (map[string]deliver.Credential, error) {
-	all := map[string]deliver.Credential{}
-	for name, s := range c.Smarthosts {
-		v := deliver.Credential{}
-		if s.User() != "" || s.OAuth2 != nil {
-			v.Login = &smtpclient.Login{User: s.User(), Password: s.Password.Reveal(), Only: s.Mechanisms}
-			v.Login.Token, v.Login.Renew = tokens(s.OAuth2, web)
-		}
-		roots, err := readRoots(s.CA)
-		if err != nil {
-			return nil, fmt.Errorf("smarthost.%s.ca: %w", name, err)
-		}
-		v.Roots = roots
-		if s.ClientCert != "" {
-			pair, err := tls.LoadX509KeyPair(s.ClientCert, s.ClientKey)
-			if err != nil {
-				return nil, fmt.Errorf("smarthost.%s.client_cert: %w", name, err)
-			}
-			v.Certificates = []tls.Certificate{pair}
-		}
-		all[name] = v
-	}
-	return all, nil
-}
-
 // webhooks are the secrets of the web applications that mail is posted to.
 func webhooks(c *config.Config) map[string]deliver.Webhook {
 	all := map[string]deliver.Webhook{}
@@ -155,79 +123,6 @@ func webhooks(c *config.Config) map[string]deliver.Webhook {
 		}
 	}
 	return all
-}
-
-// tokenTime is how long an issuer may take to give a token: all deliveries to
-// its smart host wait for it, and none can be broken off meanwhile.
-const tokenTime = 20 * time.Second
-
-// tokens gets access tokens by client credentials or a refresh token, and
-// keeps one until shortly before it ends. renew is for one that was refused
-// before its time, as when an administrator revoked it (AUTH-16).
-func tokens(o *config.OAuth2, web *http.Client) (token func(context.Context) (string, error), renew func(context.Context, string) (string, error)) {
-	if o == nil {
-		return nil, nil
-	}
-	bounded := http.Client{Timeout: tokenTime / 2} // it is asked in two ways, if it does not like the first
-	if web != nil {
-		bounded.Transport = web.Transport
-	}
-	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &bounded)
-	url := o.TokenURL
-	if url == "" && o.Tenant != "" {
-		url = "https://login.microsoftonline.com/" + o.Tenant + "/oauth2/v2.0/token"
-	}
-	// afresh makes a source that asks at once; the refresh token may be a newer
-	// one than the configuration's.
-	afresh := func(refresh string) oauth2.TokenSource {
-		if refresh == "" {
-			cc := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), TokenURL: url, Scopes: o.Scopes}
-			return cc.TokenSource(ctx)
-		}
-		oc := oauth2.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: url}, Scopes: o.Scopes}
-		return oc.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh})
-	}
-	k := &tokenKeeper{afresh: afresh, refresh: o.RefreshToken.Reveal()}
-	k.source = afresh(k.refresh)
-	return k.token, k.renew
-}
-
-// tokenKeeper keeps one smart host's access token for all its sessions.
-type tokenKeeper struct {
-	afresh func(refresh string) oauth2.TokenSource
-
-	mu      sync.Mutex
-	source  oauth2.TokenSource
-	refresh string // the newest refresh token, "" with client credentials
-}
-
-func (k *tokenKeeper) token(context.Context) (string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.ask()
-}
-
-// renew drops the token that was refused, unless another session did so before.
-func (k *tokenKeeper) renew(_ context.Context, refused string) (string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now, err := k.ask(); err != nil || now != refused {
-		return now, err
-	}
-	k.source = k.afresh(k.refresh)
-	return k.ask()
-}
-
-// ask is for who holds the lock.
-func (k *tokenKeeper) ask() (string, error) {
-	t, err := k.source.Token()
-	if err != nil {
-		return "", err
-	}
-	if k.refresh != "" && t.RefreshToken != "" {
-		k.refresh = t.RefreshToken
-	}
-	return t.AccessToken, nil
 }
 
 // desk makes the sessions of one listener in this generation.
