@@ -33,7 +33,9 @@ type DoctorCmd struct {
 	Verbose   bool          `short:"v" help:"Show the dialogue and the certificate behind each port."`
 	Format    string        `placeholder:"NAME" help:"Show the setting of one program: postfix, exim, msmtp, nodemailer, phpmailer, django, wordpress, smtplib, laravel, rails, spring, paquebot."`
 	Providers bool          `help:"List the providers that are known by name."`
-	Auth      string        `placeholder:"USER:FILE" help:"Try this user and the password in FILE (- is standard input), on verified TLS; nothing is sent."`
+	Auth      bool          `help:"Try a credential, on verified TLS only: --user and --password-file. Nothing is sent."`
+	User      string        `placeholder:"NAME" help:"User name for --auth."`
+	Password  string        `name:"password-file" placeholder:"FILE" help:"File with the password for --auth, - for standard input."`
 	Ports     []int         `placeholder:"PORT" help:"Look at these ports only."`
 	Prefer    []int         `placeholder:"PORT" help:"Ports you would rather use."`
 	Strict    bool          `help:"Prefer TLS from the first byte."`
@@ -151,7 +153,7 @@ func (c *DoctorCmd) examination(g *Globals) (*examination, error) {
 		return nil, err
 	}
 	const answer = 2 * time.Second // of one name server; the run has thirty
-	x.names = dns.New(dns.Config{Timeout: answer, Rounds: 1}, nil)
+	x.names = dns.New(dns.Config{Timeout: answer, Rounds: 1}, (&net.Dialer{}).DialContext)
 	x.base = doctor.Config{
 		Ehlo: x.ehlo(), Resolver: x.names, V4: c.Only4, V6: c.Only6, Roots: roots, Login: login, Reflector: c.Reflector,
 		Budget: c.Timeout, Prefer: portNumbers(c.Prefer), Strict: c.Strict,
@@ -188,7 +190,7 @@ func (c *DoctorCmd) comparisons(d *doctor.Config) error {
 			return unsure("--second "+c.Second, errors.New("not an address"), "write 9.9.9.9, or none")
 		}
 		const late = 1500 * time.Millisecond
-		d.Second = dns.New(dns.Config{Servers: []netip.AddrPort{netip.AddrPortFrom(a, 53)}, Timeout: late, Rounds: 1}, nil)
+		d.Second = dns.New(dns.Config{Servers: []netip.AddrPort{netip.AddrPortFrom(a, 53)}, Timeout: late, Rounds: 1}, (&net.Dialer{}).DialContext)
 	}
 	for _, text := range c.Reference {
 		host, p, err := net.SplitHostPort(text)
@@ -231,13 +233,13 @@ func (c *DoctorCmd) roots() (*x509.CertPool, error) {
 }
 
 func (c *DoctorCmd) login(g *Globals) (*smtpclient.Login, error) {
-	if c.Auth == "" {
+	switch {
+	case !c.Auth && c.User == "" && c.Password == "":
 		return nil, nil
+	case c.User == "" || c.Password == "":
+		return nil, unsure("--auth", errors.New("user and password are wanted"), "--auth --user NAME --password-file FILE; the password never stands on the command line")
 	}
-	user, file, ok := strings.Cut(c.Auth, ":")
-	if !ok || user == "" || file == "" {
-		return nil, unsure("--auth", errors.New("USER:FILE is wanted"), "the password is read from FILE, never from the command line")
-	}
+	file := c.Password
 	var b []byte
 	var err error
 	if file == "-" {
@@ -248,7 +250,7 @@ func (c *DoctorCmd) login(g *Globals) (*smtpclient.Login, error) {
 	if err != nil {
 		return nil, unsure("cannot read the password", errors.New(plainCause(err)), "")
 	}
-	return &smtpclient.Login{User: user, Password: strings.TrimRight(string(b), "\r\n")}, nil
+	return &smtpclient.Login{User: c.User, Password: strings.TrimRight(string(b), "\r\n")}, nil
 }
 
 // run finds out what the targets are, and examines each.
