@@ -465,3 +465,38 @@ func TestAServerHasNoMishaps(t *testing.T) {
 	cl.say("DATA", "354")
 	cl.say(text, queued)
 }
+
+// A rule can slow the line down: two thousand octets at four thousand a second
+// are half a second.
+func TestRulesSlowTheLine(t *testing.T) {
+	d := startDev(t)
+	d.rule(t, mishap.Rule{ID: "r", Stage: mishap.Content, Do: mishap.Action{Throttle: 4000}})
+	cl := d.arrive("465", "box")
+	cl.speak([]told{{from, "250"}, {"RCPT TO:<anna@shop.example>", "250"}, {"DATA", "354"}})
+	began := time.Now()
+	cl.say("Subject: slow\r\nFrom: a@b\r\n\r\n"+strings.Repeat(strings.Repeat("x", 48)+"\r\n", 40)+".", queued)
+	if took := time.Since(began); took < 400*time.Millisecond {
+		t.Errorf("took %s", took)
+	}
+}
+
+// Who waits on purpose holds nobody up: the server stops at once, and a client
+// that gives up is noticed.
+func TestStallsEnd(t *testing.T) {
+	d := startDev(t)
+	gone := d.arrive("587", "gives-up")
+	gone.speak([]told{{from, "250"}, {"RCPT TO:<anna+stall@shop.example>", "silence"}})
+	_ = gone.conn.Close()
+	d.watch.until(t, "the client's leaving is noticed", func(e event.Event) bool {
+		s, ok := e.(event.SessionEnded)
+		return ok && s.Origin.Account == "gives-up"
+	})
+	for _, to := range []string{"stall", "slow-9m"} {
+		d.arrive("587", "stays").speak([]told{{from, "250"}, {"RCPT TO:<anna+" + to + "@shop.example>", "silence"}})
+	}
+	began := time.Now()
+	d.halt()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("the server took %s to stop", took)
+	}
+}

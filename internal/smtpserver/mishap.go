@@ -239,6 +239,9 @@ func (s *Session) expect(c *content, bdat bool) {
 	}
 	if f, some := s.mishap(mail.StageContent, Moment{BDAT: bdat}); some {
 		c.mid = &f
+		if f.Throttle > 0 && f.After == 0 { // a small message comes in one piece
+			s.slowDown(f.Throttle)
+		}
 	}
 }
 
