@@ -184,6 +184,9 @@ func (h Host) listeners(ours []netip.Addr) Target {
 		}
 		at, stranger := seenFrom(host, ours, l.Trusted)
 		e.Addrs = []netip.Addr{at}
+		if wide := widest(l.Trusted); wide.IsValid() {
+			t.Checks = append(t.Checks, Check{"relay", Fail, "port " + portText + " trusts " + wide.String() + ": that is no network of one's own, and strangers in it may relay"})
+		}
 		if !stranger {
 			t.Checks = append(t.Checks, Check{"relay", Unsure, "port " + portText + ": every address here is trusted, so whether strangers may relay cannot be seen from here"})
 		}
@@ -192,6 +195,17 @@ func (h Host) listeners(ours []netip.Addr) Target {
 	t.Checks = append(t.Checks, Check{"from outside", Unsure,
 		"cannot be seen from here: run `paquebot doctor " + h.Hostname + " --own` on a machine elsewhere (DIAG-70)"})
 	return t
+}
+
+// widest returns a trusted network so large that it must hold strangers: more
+// than a /8 of IPv4 or the usual allocation of an IPv6 provider.
+func widest(trusted []netip.Prefix) netip.Prefix {
+	for _, p := range trusted {
+		if p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 32 && !p.Addr().IsPrivate() {
+			return p
+		}
+	}
+	return netip.Prefix{}
 }
 
 // seenFrom chooses where to connect to a listener. Whoever connects to an

@@ -211,3 +211,15 @@ mx1.example.com:465 implicit submission true [127.0.0.5]`
 		t.Error(text)
 	}
 }
+
+// DIAG-72 before anybody knocks: who trusts half the world relays for it.
+func TestATrustedNetworkMustBeOnesOwn(t *testing.T) {
+	for network, want := range map[string]bool{
+		"10.0.0.0/8": false, "192.168.0.0/16": false, "2001:db8::/32": false, "fc00::/7": false, "::1/128": false,
+		"0.0.0.0/1": true, "128.0.0.0/2": true, "::/0": true, "2000::/3": true,
+	} {
+		if got := widest([]netip.Prefix{netip.MustParsePrefix(network)}).IsValid(); got != want {
+			t.Errorf("%s: %v", network, got)
+		}
+	}
+}

@@ -28,6 +28,7 @@ type mta struct {
 	auth     string        // mechanisms offered under TLS
 	bareAuth string        // mechanisms offered without TLS
 	password string        // of any user; "" accepts nobody
+	relays   bool          // takes mail from anybody to anybody
 	heard    *heard
 }
 
@@ -83,7 +84,7 @@ func (m mta) serve(c net.Conn) {
 			r = bufio.NewReader(c)
 		case verb == "AUTH":
 			m.login(rest, say, r)
-		case verb == "NOOP", verb == "RSET":
+		case verb == "NOOP", verb == "RSET", m.relays && (verb == "MAIL" || verb == "RCPT"):
 			say("250 2.0.0 ok")
 		case verb == "MAIL", verb == "RCPT":
 			say("530 5.7.0 authentication required")
@@ -193,6 +194,23 @@ func (s web) serve(c net.Conn) {
 	}
 	if _, err := http.ReadRequest(bufio.NewReader(t)); err == nil {
 		fmt.Fprint(t, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+	}
+	_ = t.Close()
+}
+
+// page is an HTTPS server with one page.
+type page struct {
+	tls  *tls.Config
+	body string
+}
+
+func (s page) serve(c net.Conn) {
+	t := tls.Server(c, s.tls)
+	if t.Handshake() != nil {
+		return
+	}
+	if _, err := http.ReadRequest(bufio.NewReader(t)); err == nil {
+		fmt.Fprintf(t, "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(s.body), s.body)
 	}
 	_ = t.Close()
 }

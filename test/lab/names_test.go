@@ -154,3 +154,22 @@ func (z *zone) instead(lines ...string) func(*dns.Msg) *dns.Msg {
 		return z.answer(q)
 	}
 }
+
+// without answers honestly, but knows no names of some addresses.
+func (z *zone) without(addrs ...netip.Addr) func(*dns.Msg) *dns.Msg {
+	hidden := map[string]bool{}
+	for _, a := range addrs {
+		if arpa, err := dns.ReverseAddr(a.String()); err == nil {
+			hidden[arpa] = true
+		}
+	}
+	return func(q *dns.Msg) *dns.Msg {
+		if hidden[strings.ToLower(q.Question[0].Name)] {
+			return new(dns.Msg).SetRcode(q, dns.RcodeNameError)
+		}
+		return z.answer(q)
+	}
+}
+
+// serverFailure is a resolver that is broken for every name.
+func serverFailure(q *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure) }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type site struct {
 	c4, c6, r4, r6 netip.Addr // of client and router
 	resolv         string     // the client's resolv.conf
 	boxes          int
+	group          *os.File // a control group for what the client runs; nil: none
 }
 
 // far is what a packet takes from router to internet: enough to tell a proxy
@@ -157,11 +159,25 @@ func (s *site) box(t *testing.T, match string, b box) {
 		[]string{fmt.Sprintf("iifname lan %s redirect to :%d", match, port)})))
 }
 
-// run starts a program at the client, with the client's resolv.conf, and waits.
-func (s *site) run(ctx context.Context, args ...string) (stdout, stderr []byte, code int, err error) {
+// command is a program at the client, with the client's resolv.conf. It must be
+// started on a thread of the client's network (space.do).
+func (s *site) command(t *testing.T, args ...string) *exec.Cmd {
+	return s.commandFor(t.Context(), args)
+}
+
+func (s *site) commandFor(ctx context.Context, args []string) *exec.Cmd {
 	args = append([]string{"-m", "--", "sh", "-c", `mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec "$@"`, s.resolv}, args...)
 	cmd := exec.CommandContext(ctx, "unshare", args...)
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+s.w.ca.file, "HOME="+s.w.dir, "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+s.w.ca.file, "HOME="+s.w.dir, "NO_COLOR=1", "LAB_KEY=SG.not-a-key")
+	if s.group != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(s.group.Fd())}
+	}
+	return cmd
+}
+
+// run starts a program at the client and waits.
+func (s *site) run(ctx context.Context, args ...string) (stdout, stderr []byte, code int, err error) {
+	cmd := s.commandFor(ctx, args)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := s.client.do(cmd.Start); err != nil {

@@ -157,6 +157,25 @@ func TestWhatTheBoxesDo(t *testing.T) {
 	}
 }
 
+// TestThePolicyOfTheMachine holds that a forbidden connection fails with EPERM.
+func TestThePolicyOfTheMachine(t *testing.T) {
+	w := need(t)
+	s := newSite(t, "policy")
+	if err := s.forbid(t); err != nil {
+		t.Skipf("no eBPF policy on this machine (%v): DIAG-19 appears as EACCES alone", err)
+	}
+	h, err := w.newHost("forbidden.example")
+	check(t, err)
+	check(t, h.serve(587, h.mta(false)))
+	for _, a := range []netip.Addr{h.v4, h.v6} {
+		_, errs, code, err := s.run(t.Context(), "bash", "-c", "exec 3<>/dev/tcp/"+a.String()+"/587")
+		check(t, err)
+		if code == 0 || !strings.Contains(string(errs), "Operation not permitted") {
+			t.Errorf("%s: %d %s", a, code, errs)
+		}
+	}
+}
+
 func hasAny(s string, words []string) bool {
 	for _, w := range words {
 		if strings.Contains(s, w) {

@@ -32,6 +32,7 @@ type world struct {
 
 	hosts, sites atomic.Int32
 	heard        heard
+	servers      struct{ postfix, chasquid, paquebot daemon }
 }
 
 // Name servers of the laboratory: its own, and the well-known public ones, so
@@ -54,7 +55,7 @@ func newWorld(_ context.Context, dir, bin string) (*world, error) {
 	if w.net, err = newSpace(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{w.lay, w.serveNames, w.populate} {
+	for _, step := range []func() error{w.lay, w.serveNames, w.populate, w.others} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -172,6 +173,44 @@ func (w *world) populate() error {
 	return nil
 }
 
+// others makes hosts and names that experiments ask for by name.
+func (w *world) others() error {
+	if err := w.zone.add(
+		"mail.brand.example. CNAME smtp.sendgrid.net.", // a name that the certificate there is not for (DIAG-39)
+		"mxdomain.example. MX 10 mx.mxdomain.example.",
+		"mxdomain.example. A 45.77.255.200", // silent: no web server
+	); err != nil {
+		return err
+	}
+	w.zone.breakAt("servfail.example")
+	mx, err := w.newHost("mx.mxdomain.example")
+	if err != nil {
+		return err
+	}
+	m := mx.mta(false)
+	m.auth = ""
+	if err := mx.serve(25, m); err != nil {
+		return err
+	}
+	check, err := w.newHost("connectivitycheck.gstatic.com")
+	if err != nil {
+		return err
+	}
+	if err := check.serve(80, plainWeb("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")); err != nil {
+		return err
+	}
+	reflector, err := w.newHost("reflector.example")
+	if err != nil {
+		return err
+	}
+	for _, p := range []uint16{25, 465, 587, 2525, 2465, 2587} {
+		if err := reflector.serve(p, reflector.mta(p == 465 || p == 2465)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // provider lets a host answer as a mail provider should.
 func (h *host) provider(ports []provider.Port) error {
 	for _, p := range ports {
@@ -217,6 +256,12 @@ func answers(ctx context.Context, in *space, addr string) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func answersSoon(in *space, addr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return answers(ctx, in, addr)
 }
 
 func portText(p uint16) string { return strconv.Itoa(int(p)) }
