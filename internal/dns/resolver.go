@@ -71,8 +71,8 @@ type flight struct {
 	reply reply
 }
 
-// New returns a resolver that opens its sockets with dial. Without servers in
-// c those of /etc/resolv.conf are used, and 127.0.0.1 if there is none.
+// New returns a resolver that opens its sockets with dial; nil: the system's.
+// Without servers in c those of /etc/resolv.conf are used, and 127.0.0.1 if there is none.
 func New(c Config, dial Dial) *Resolver {
 	if len(c.Servers) == 0 {
 		c.Servers = systemServers("/etc/resolv.conf")
@@ -85,6 +85,9 @@ func New(c Config, dial Dial) *Resolver {
 	}
 	if c.CacheOctets <= 0 {
 		c.CacheOctets = defaultCache
+	}
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
 	}
 	life, stop := context.WithCancelCause(context.Background())
 	return &Resolver{
