@@ -187,7 +187,7 @@ func (s *Source) fly(f *flight, refresh, stamp string) {
 		s.failed, s.pause = err, time.Now().Add(pauseAfter(err))
 	}
 	s.mu.Unlock()
-	close(f.done)
+	defer close(f.done) // said before anybody acts on it
 	s.tell(t, err, first, time.Since(began))
 	if rotated != nil && !errors.Is(rotated, errOvertaken) {
 		s.needs.Events.Emit(event.TokenTroubled{Smarthost: s.needs.Name, Error: "the new refresh token cannot be kept: " + rotated.Error(), Permanent: true})
