@@ -66,6 +66,7 @@ func (DevCmd) Help() string {
   paquebot dev --data ./mail     keep what is caught
   paquebot dev --compat mailpit  where Mailpit was (or mailhog): 1025 in clear
   paquebot dev --wait            in a script: until the ports listen
+  paquebot dev -c paquebot.toml  caught mail can be released by its smart hosts
   paquebot dev wait --mailbox app --q subject:welcome
 
 It listens on loopback only, needs no configuration and no root, and fetches
@@ -115,7 +116,11 @@ func (c *DevCmd) start(g *Globals) error {
 	if c.Verbose {
 		opts.Log = nil
 	}
-	n, err := node.Start(context.Background(), w, c.config(dir), opts)
+	settings := c.config(dir)
+	if err := g.waysOut(settings); err != nil {
+		return err
+	}
+	n, err := node.Start(context.Background(), w, settings, opts)
 	if err != nil {
 		return c.failure(w, err)
 	}
@@ -131,8 +136,11 @@ func (c *DevCmd) start(g *Globals) error {
 		Handler: c.locked(console.New(console.Config{Version: versionString(), Hosts: c.Host, LAN: c.LAN || c.alike.opensPage(), BasePath: c.Path}, console.Needs{
 			Store: n.Caught(), Mishap: n.Mishaps(), CA: ca.PEM, Ports: ports,
 			Ready:    func() error { return n.Ready(context.Background()) },
-			Critique: console.Judged(n.Caught()),
-			More:     api.Handlers(), MoreBody: api.BodyMax,
+			Critique: console.Judged(n.Caught()), Trace: tracer(n), Release: wayOut{n.Release()}, Submit: submitter(w, ports.MX),
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return w.Dial(ctx, network, address, netip.Addr{})
+			},
+			More: api.Handlers(), MoreBody: api.BodyMax,
 		})),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}

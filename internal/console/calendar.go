@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,9 @@ func calendars(c message.Contents) []calendarView {
 	var out []calendarView
 	for _, p := range calendarParts(c) {
 		v := readCalendar(cut(p.Text(), calendarMax))
+		if slices.ContainsFunc(out, func(o calendarView) bool { return o.Source == v.Source }) {
+			continue // senders put the same one in as a part and as an attachment
+		}
 		v.Part, v.Name = p.Number, p.FileName
 		out = append(out, v)
 	}

@@ -46,7 +46,7 @@ func (c *console) mailFrame(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text := withInline(cut(contents.HTML.Text(), frameMax), c.at("/api/dev/messages/"+m.ID.String()+"/parts/"), contents.Inline, contents.Attachments)
-	o := frameOptions{Scheme: scheme(r.URL.Query().Get("scheme"))}
+	o := frameOptions{Scheme: scheme(r.URL.Query().Get("scheme")), Picture: func(string) string { return blank }}
 	if remote {
 		o.Picture = func(address string) string {
 			return c.at("/m/"+m.ID.String()+"/remote?u=") + url.QueryEscape(address)
@@ -57,6 +57,10 @@ func (c *console) mailFrame(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = w.Write(defang(text, o)) // who is gone needs no mail
 }
+
+// blank stands where a remote picture is not loaded: the policy would stop it
+// anyway, but with a complaint in the console and a broken picture on the page.
+const blank = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 // framePolicy is what a mail may do in a browser: show its own pictures. With
 // remote, also those that this program fetches for it; still nothing comes from

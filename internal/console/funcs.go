@@ -47,6 +47,7 @@ func templateFuncs(base string, n Needs) template.FuncMap {
 		"offset": func(first, at time.Time) string {
 			return "+" + strconv.FormatFloat(at.Sub(first).Seconds(), 'f', 3, 64)
 		},
+		"who":       who,
 		"matches":   matches,
 		"sentence":  sentence,
 		"untrusted": func(advice string) bool { return strings.Contains(advice, "trust the certificate") },
@@ -60,6 +61,19 @@ func templateFuncs(base string, n Needs) template.FuncMap {
 			return thousands(n) + " " + many
 		},
 	}
+}
+
+// who is the name of "Anna <anna@example.com>", or the address where there is
+// no name: a list has little room.
+func who(s string) string {
+	name, rest, named := strings.Cut(s, " <")
+	if !named || strings.TrimSpace(name) == "" {
+		return s
+	}
+	if _, more, found := strings.Cut(rest, "> "); found {
+		return name + " " + more
+	}
+	return name
 }
 
 // portOf is the port a message came through, as its listener has it.

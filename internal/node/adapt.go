@@ -37,7 +37,10 @@ func (p people) Begin(mech string, s smtpserver.AuthSession) (smtpserver.Exchang
 
 // current is the generation in force. The queue outlives reloads and asks it
 // anew each time; attempts under way finish in the generation they began in.
-type current struct{ generation atomic.Pointer[generation] }
+type current struct {
+	generation atomic.Pointer[generation]
+	releases   releases
+}
 
 var errStarting = smtp.LocalError.Because(errors.New("the server is starting"))
 
@@ -60,6 +63,11 @@ func (c *current) Route(ctx context.Context, env *mail.Envelope, recipient strin
 		return mail.Route{}, errStarting
 	}
 	defer g.use.RUnlock()
+	if via, ok := c.releases.of(env.ID); ok {
+		if out := g.waysOut[via]; out != nil {
+			return out.Route(ctx, env, recipient)
+		}
+	}
 	return g.router.Route(ctx, env, recipient)
 }
 

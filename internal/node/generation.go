@@ -28,6 +28,7 @@ type generation struct {
 	tls      *tls.Config
 	names    *dns.Resolver
 	router   *route.Router
+	waysOut  map[string]*route.Router // for released mail, by smart host; nil unless mail is caught
 	shaper   *shaping.Shaper
 	policy   *policy.Policy
 	courier  *deliver.Deliverer
@@ -52,6 +53,11 @@ func (n *Node) build(c *config.Config) (g *generation, err error) {
 	g.names = dns.New(d, n.world.dialDNS)
 	if g.router, err = route.New(routeConfig(c, ownAddrs(c)), route.Needs{Names: g.names, Dial: n.world.Dial, Failover: n.failover}); err != nil {
 		return nil, err
+	}
+	if n.caught != nil {
+		if g.waysOut, err = waysOut(c, route.Needs{Names: g.names, Dial: n.world.Dial}); err != nil {
+			return nil, err
+		}
 	}
 	credentials, err := n.credentials(c)
 	if err != nil {
