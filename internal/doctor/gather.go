@@ -111,11 +111,15 @@ func (r *run) name(host string) Name {
 		case <-late.C:
 		}
 	}
-	if n.Answer.Status != dns.OK || dubious(n) {
+	if n.Answer.Status != dns.OK || dubious(n) || unconfirmed(n) {
 		n.Others = r.others(host)
 	}
 	return n
 }
+
+// unconfirmed: there is no second opinion, as in a network that lets nobody ask
+// one; other names tell whether the first resolver knows but one answer.
+func unconfirmed(n Name) bool { return n.Second == nil || n.Second.Status == dns.Temp }
 
 // dubious answers are compared with those about other names (DIAG-12).
 func dubious(n Name) bool {
@@ -252,7 +256,7 @@ func (r *run) sight(e Endpoint, family int, addrs []netip.Addr, o probe.Options,
 	for try := 0; ; try++ {
 		to := probe.Endpoint{Host: e.Host, Addr: addrs[try%len(addrs)], Port: e.Port, Mode: e.Mode}
 		s.Observation = probe.Look(r.ctx, to, o)
-		if try == 0 && suspect != nil && !judgeSight(&s).clean() {
+		if try == 0 && suspect != nil && (!judgeSight(&s).clean() || stranger(&s)) {
 			suspect(&s)
 		}
 		again, small := worthAnother(&s.Observation, o, try, more)

@@ -97,10 +97,7 @@ func judgeNoEhlo(v *view) []Finding {
 
 // DIAG-36: somebody else greets, and greets everybody's clients alike.
 func judgeForeign(v *view) []Finding {
-	foreign := v.where(func(s *Sight) bool {
-		name := greets(&s.Observation)
-		return strings.Contains(name, ".") && family(name) != family(s.Endpoint.Host) && v.greetsOthers(s) != ""
-	})
+	foreign := v.where(func(s *Sight) bool { return stranger(s) && v.greetsOthers(s) != "" })
 	if len(foreign) == 0 {
 		return nil
 	}
@@ -113,11 +110,17 @@ func judgeForeign(v *view) []Finding {
 	return one(f)
 }
 
+// stranger: the name in the greeting has nothing to do with the host asked for.
+func stranger(s *Sight) bool {
+	name := greets(&s.Observation)
+	return strings.Contains(name, ".") && family(name) != family(s.Endpoint.Host)
+}
+
 // greetsOthers names an unrelated host, or the impossible address, that greets
 // with the same name.
 func (v *view) greetsOthers(s *Sight) string {
 	for _, r := range v.refs(s.Endpoint.Port, 0) {
-		if family(r.Endpoint.Host) != family(s.Endpoint.Host) && greets(&r.Observation) == greets(&s.Observation) {
+		if stranger(r) && family(r.Endpoint.Host) != family(s.Endpoint.Host) && greets(&r.Observation) == greets(&s.Observation) {
 			return r.Endpoint.Host
 		}
 	}

@@ -27,10 +27,12 @@ func judgeShared(v *view) []Finding {
 	return one(f)
 }
 
-// sameElsewhere are unrelated hosts that show the same certificate.
+// sameElsewhere are unrelated hosts that show the same certificate though it is
+// not theirs either. The one it belongs to is no sign of interception: many
+// give a provider's host a name of their own (DIAG-39).
 func (v *view) sameElsewhere(s *Sight) []*Sight {
 	return pickOf(v.refs(0, 0), func(r *Sight) bool {
-		return family(r.Endpoint.Host) != family(s.Endpoint.Host) && sameLeaf(r.TLS, s.TLS)
+		return r.TLS != nil && r.TLS.Fault != nil && family(r.Endpoint.Host) != family(s.Endpoint.Host) && sameLeaf(r.TLS, s.TLS)
 	})
 }
 
