@@ -55,11 +55,11 @@ type DoctorCmd struct {
 // Help is shown below the usage of the command.
 func (DoctorCmd) Help() string {
 	return `Examples:
-  paquebot doctor sendgrid              which of its ports works from here, and why
+  paquebot doctor sendgrid            which port works from here, and why
   paquebot doctor ses:eu-west-1 --format django
   paquebot doctor smtp.example.org:587 -v
-  paquebot doctor anna@example.org      what her domain offers
-  paquebot doctor                       this host: ways out, listeners, names
+  paquebot doctor anna@example.org    what her domain offers
+  paquebot doctor                     this host: ways out, listeners, names
 
 Nothing is sent, and no password is tried without --auth. To tell who is to
 blame it also connects to other providers' ports, to 192.0.2.1 (which nobody
