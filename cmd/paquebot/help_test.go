@@ -118,8 +118,8 @@ func TestWrongUseNamesTheCommandsHelp(t *testing.T) {
 		"queue list --sit x":   "paquebot help queue list",
 		"queue list --state x": `one of "ready","waiting"`,
 		"send --timeout soon":  `got "soon"` + "\n",
-		"send --from a --to b": "--server",
-		"completion tcsh":      `"bash","zsh","fish"`,
+		"send --from a@example.org --to b@example.org": "--server",
+		"completion tcsh": `"bash","zsh","fish"`,
 	} {
 		_, errs, code := runMain(strings.Fields(line)...)
 		if code != exitUnsure || !strings.Contains(errs, want) {
@@ -204,10 +204,10 @@ func TestRefusalsSayWhatToTry(t *testing.T) {
 	}{
 		{smtpclient.Answer{Kind: smtpclient.Lost, Stage: mail.StageGreeting}, mail.Verify, "--tls tls"},
 		{smtpclient.Answer{Kind: smtpclient.Handshake}, mail.Implicit, "--tls starttls"},
-		{smtpclient.Answer{Kind: smtpclient.NoLogin}, mail.Verify, "password file"},
+		{smtpclient.Answer{Kind: smtpclient.NoLogin}, mail.Verify, "no way to log in"},
 	} {
 		var f *failure
-		err := c.refused(&dialogue{w: io.Discard}, endpoint{mode: x.mode}, x.a)
+		err := c.refused(&dialogue{w: io.Discard}, &sendTarget{}, endpoint{mode: x.mode}, x.a, &sendResult{})
 		if f, _ = err.(*failure); f == nil || !strings.Contains(f.remedy, x.want) {
 			t.Errorf("%v: %v", x.a, err)
 		}
