@@ -22,5 +22,6 @@
 // fail. No packet can leave: the network is made of namespaces.
 //
 // Environment: PAQUEBOT_BIN (a binary built already), LAB_KEEP (keep the folder
-// with all logs), LAB_SHOW (print what the doctor said, by experiment).
+// with all logs), LAB_SHOW (a folder to write into what a person would see, by
+// experiment).
 package lab

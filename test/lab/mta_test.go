@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -169,6 +171,13 @@ func (h *heard) add(name, line string) {
 	h.lines[name] = append(h.lines[name], line)
 }
 
+// names are the servers that heard something.
+func (h *heard) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.lines))
+}
+
 // by returns the commands a server heard that begin with one of the verbs.
 func (h *heard) by(name string, verbs ...string) []string {
 	h.mu.Lock()
@@ -240,8 +249,3 @@ func hangUp(c net.Conn) {
 	}
 	_ = c.Close()
 }
-
-// silent says nothing and keeps the line.
-type silent struct{}
-
-func (silent) serve(c net.Conn) { _, _ = io.Copy(io.Discard, c) }

@@ -3,7 +3,6 @@ package lab
 import (
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 )
@@ -142,7 +141,7 @@ func experiments(w *world) []experiment {
 		}, rows: []string{"DIAG-42 likely"}, exit: 1},
 		{name: "no AUTH after TLS", args: []string{"HOST"}, host: func(t *testing.T, h *host) { on(t, h, func(m *mta) { m.auth = "" }, 25, 465, 587, 2525) }, rows: []string{"DIAG-43 likely"}},
 		{name: "tokens only", args: []string{"HOST"}, host: func(t *testing.T, h *host) { on(t, h, func(m *mta) { m.auth = "XOAUTH2" }, 25, 465, 587, 2525) }, rows: []string{"DIAG-44 proven"}},
-		{name: "the password is refused", args: []string{"sendgrid", "--auth", "apikey:/proc/sys/kernel/ostype"}, rows: []string{"DIAG-45 likely"}, exit: 1},
+		{name: "the password is refused", args: []string{"sendgrid", "--auth", "--user", "apikey", "--password-file", "/proc/sys/kernel/ostype"}, rows: []string{"DIAG-45 likely"}, exit: 1},
 		{name: "no name for our address", args: []string{"mxdomain.example"}, set: func(t *testing.T, s *site) { s.liar(t, w.zone.without(s.c4, s.c6)) }, rows: []string{"DIAG-46 proven"}},
 		{name: "587 open over IPv4 alone", args: []string{"HOST"}, host: submission, set: reject("ip6 nexthdr tcp tcp dport 587 drop"), rows: []string{"DIAG-47 likely"}},
 		{name: "587 open over IPv6 alone", args: []string{"HOST"}, host: submission, set: reject("ip protocol tcp tcp dport 587 drop"), rows: []string{"DIAG-47 likely"}},
@@ -164,5 +163,3 @@ func portal(t *testing.T, s *site) {
 
 // name of the host of an experiment.
 func hostName(n int) string { return fmt.Sprintf("mail.e%02d.example", n) }
-
-var _ = netip.Addr{}

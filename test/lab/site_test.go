@@ -105,7 +105,7 @@ func (s *site) resolvers(t *testing.T, at ...netip.Addr) {
 	check(t, os.WriteFile(s.resolv, []byte(text+"options timeout:2 attempts:1\n"), 0o644))
 }
 
-// portalDNS gives the client a resolver at another address of the router's.
+// liar gives the client a resolver at another address of the router's.
 func (s *site) liar(t *testing.T, answer func(*dns.Msg) *dns.Msg) {
 	a := s.r4.As4()
 	a[3] = 53
@@ -119,12 +119,6 @@ func (s *site) liar(t *testing.T, answer func(*dns.Msg) *dns.Msg) {
 func (s *site) filter(t *testing.T, rules ...string) {
 	t.Helper()
 	check(t, s.router.nft(chain("passing", "filter", "forward", "0", rules)))
-}
-
-// local adds rules for what the client itself sends.
-func (s *site) local(t *testing.T, rules ...string) {
-	t.Helper()
-	check(t, s.client.nft(chain("leaving", "filter", "output", "0", rules)))
 }
 
 func chain(name, kind, hook, priority string, rules []string) string {

@@ -79,6 +79,7 @@ func TestEveryRow(t *testing.T) {
 		t.Logf("cannot be made here: %s: %s", part, why)
 	}
 	t.Logf("rows covered %d / rows in the standard %d, by %d experiments in %.0f s", covered, len(standard()), len(all), time.Since(began).Seconds())
+	nothingSent(t, w)
 	if len(seen.rows) == 0 {
 		t.Skip("*** NOT run: no experiment could be made")
 	}
@@ -117,4 +118,23 @@ func (e experiment) try(t *testing.T, w *world, n int) {
 		return
 	}
 	seen.note(e.name, d.took, e.rows)
+}
+
+// nothingSent holds, over all experiments, that the doctor sends no mail to
+// others, and no password unless told to (DIAG-1).
+func nothingSent(t *testing.T, w *world) {
+	tried := 0
+	for _, name := range w.heard.names() {
+		if said := w.heard.by(name, "MAIL", "RCPT", "DATA", "BDAT"); len(said) > 0 {
+			t.Errorf("%s heard %q", name, said)
+		}
+		if said := w.heard.by(name, "AUTH"); len(said) > 0 && name != "smtp.sendgrid.net" {
+			t.Errorf("%s heard %q unasked", name, said)
+		}
+		tried += len(w.heard.by(name, "EHLO"))
+	}
+	if tried == 0 && len(seen.rows) > 0 {
+		t.Error("nobody heard anything: the test is broken")
+	}
+	t.Logf("%d EHLOs were heard, and no MAIL, RCPT or DATA", tried)
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +27,6 @@ type world struct {
 	shield *authority // a virus scanner's, which nobody trusts
 	net    *space
 	zone   *zone
-	logs   sync.Mutex
 
 	hosts, sites atomic.Int32
 	heard        heard
