@@ -17,7 +17,7 @@ func matrix(v *view, r *Report) []Row {
 	var out []Row
 	for i := range v.Sights {
 		s := &v.Sights[i]
-		row := Row{Endpoint: s.Endpoint, Family: s.Family, Word: v.state(s).word(), Cells: v.cells(s, r), Took: s.Took}
+		row := Row{Endpoint: s.Endpoint, Family: s.Family, Word: v.state(s).word(), Cells: v.cells(s, r), Took: took(s)}
 		j := slices.IndexFunc(out, func(x Row) bool { return sameEndpoint(x.Endpoint, s.Endpoint) && sameCells(x.Cells, row.Cells) })
 		if j >= 0 {
 			out[j].Family = 0
@@ -30,6 +30,18 @@ func matrix(v *view, r *Report) []Row {
 		out = append(out, row)
 	}
 	return out
+}
+
+// took is how long the dialogue needed; a silence was borne more than once.
+func took(s *Sight) time.Duration {
+	if s.Dial.Result != probe.Timeout {
+		return s.Took
+	}
+	var d time.Duration
+	for _, o := range tried(s) {
+		d += o.Dial.Took
+	}
+	return d
 }
 
 func sameCells(a, b []Cell) bool { return slices.Equal(a, b) }

@@ -84,6 +84,15 @@ func judgeFiltered(v *view) []Finding {
 // whoFilters a silent port: "network" if two unrelated hosts are silent there
 // too, "host" if one of them answers.
 func (v *view) whoFilters(s *Sight) string {
+	for _, c := range v.Controls.Reflector {
+		switch {
+		case c.Port != s.Endpoint.Port || familyOf(c.Addr) != s.Family:
+		case c.Dial.Result == probe.Timeout:
+			return "network"
+		case c.Dial.Result == probe.Open || c.Dial.Result == probe.Refused: // the port is let through
+			return "host"
+		}
+	}
 	silent := 0
 	for _, r := range v.refs(s.Endpoint.Port, s.Family) {
 		switch {
@@ -91,11 +100,6 @@ func (v *view) whoFilters(s *Sight) string {
 			silent++
 		case open(r):
 			return "host"
-		}
-	}
-	for _, c := range v.Controls.Reflector {
-		if c.Port == s.Endpoint.Port && familyOf(c.Addr) == s.Family && c.Dial.Result == probe.Timeout {
-			return "network"
 		}
 	}
 	if silent >= 2 {

@@ -7,15 +7,21 @@ import (
 	"time"
 
 	"paquebot/internal/mail"
+	"paquebot/internal/smtp"
 )
 
 // DIAG-30: silent, until TLS began.
 func judgeImplicit(v *view) []Finding {
+	var out []Finding
+	if mute := v.where(v.in(stSilent)); len(mute) > 0 {
+		out = one(about("DIAG-30", Unknown, Fail, mute, strings.ToUpper(at(mute)[:1])+at(mute)[1:]+" "+verb(mute, "takes", "take")+" the connection and "+verb(mute, "says", "say")+" nothing: a tarpit, a proxy, or a service that hangs.",
+			"Use another port; on a server of your own, see what listens there.", Evidence{"silence", "no greeting, and no answer to a ClientHello"}))
+	}
 	all := v.where(v.in(stImplicit))
 	if len(all) == 0 {
-		return nil
+		return out
 	}
-	return one(about("DIAG-30", Proven, Warn, all, strings.ToUpper(at(all)[:1])+at(all)[1:]+" "+verb(all, "begins", "begin")+" with TLS from the first byte, not with STARTTLS.",
+	return append(out, about("DIAG-30", Proven, Warn, all, strings.ToUpper(at(all)[:1])+at(all)[1:]+" "+verb(all, "begins", "begin")+" with TLS from the first byte, not with STARTTLS.",
 		"Set the mode of this port to TLS from the first byte.", Evidence{"silence", "no greeting in clear"}, Evidence{"handshake", "a ClientHello at once works"}))
 }
 
@@ -97,9 +103,14 @@ func judgeNoEhlo(v *view) []Finding {
 
 // DIAG-36: somebody else greets, and greets everybody's clients alike.
 func judgeForeign(v *view) []Finding {
+	var out []Finding
+	if garbage := v.where(v.in(stGarbage)); len(garbage) > 0 {
+		out = one(about("DIAG-36", Likely, Fail, garbage, "What answers on "+at(garbage)+" is no mail server.",
+			"Check the port; in a strange network, log in to it first.", Evidence{"first octets", quote(smtp.Printable(firstWords(garbage[0].First)))}))
+	}
 	foreign := v.where(func(s *Sight) bool { return stranger(s) && v.greetsOthers(s) != "" })
 	if len(foreign) == 0 {
-		return nil
+		return out
 	}
 	f := about("DIAG-36", Likely, Fail, foreign, fmt.Sprintf("Not %s answers on %s: whoever it is greets for other hosts with the same words.", v.who(), ports(foreign)),
 		"A transparent proxy or a captive portal. Use 465, or 587 with the certificate verified; or a VPN.",
@@ -107,7 +118,13 @@ func judgeForeign(v *view) []Finding {
 	if slices.ContainsFunc(foreign, func(s *Sight) bool { return len(v.impossibles(s.Endpoint.Port)) > 0 }) {
 		f.Confidence = Proven
 	}
-	return one(f)
+	return append(out, f)
+}
+
+// firstWords is the first line of what came.
+func firstWords(b []byte) string {
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSpace(line)
 }
 
 // stranger: the name in the greeting has nothing to do with the host asked for.
@@ -172,23 +189,32 @@ func judgeBusy(v *view) []Finding {
 
 // DIAG-40: only old TLS.
 func judgeOldTLS(v *view) []Finding {
+	var out []Finding
+	if broken := v.where(v.in(stBroken)); len(broken) > 0 {
+		out = one(about("DIAG-40", Unknown, Fail, broken, "TLS cannot be agreed on with "+at(broken)+": no cipher or version in common, or the name is not known there.",
+			"Its operator's log says why; an upgrade of its TLS is the usual remedy.", Evidence{"alert", broken[0].TLS.Alert}))
+	}
 	all := v.where(v.in(stOldTLS))
 	if len(all) == 0 {
-		return nil
+		return out
 	}
-	return one(about("DIAG-40", Proven, Fail, all, at(all)+" "+verb(all, "speaks", "speak")+" only versions of TLS that are no longer safe; TLS 1.2 is the least.",
+	return append(out, about("DIAG-40", Proven, Fail, all, at(all)+" "+verb(all, "speaks", "speak")+" only versions of TLS that are no longer safe; TLS 1.2 is the least.",
 		"Its operator must upgrade. There is no way down.", Evidence{"alert", all[0].TLS.Alert}))
 }
 
 // DIAG-43: no AUTH after TLS where clients submit.
 func judgeNoAuth(v *view) []Finding {
+	var out []Finding
+	if mx := v.where(func(s *Sight) bool { return s.Endpoint.Role == Exchange && v.modeOf(s) != "" && len(s.Auth) == 0 }); len(mx) > 0 {
+		out = one(about("DIAG-43", Proven, Good, mx, "No login is offered on "+at(mx)+", as is right between servers.", ""))
+	}
 	all := v.where(func(s *Sight) bool {
 		return s.Endpoint.Role == Submission && v.modeOf(s) != "" && s.Secure != nil && len(s.Auth) == 0
 	})
 	if len(all) == 0 {
-		return nil
+		return out
 	}
-	return one(about("DIAG-43", Likely, Warn, all, "No login is offered on "+at(all)+", even under TLS: not a submission service, or one that knows us by our address.",
+	return append(out, about("DIAG-43", Likely, Warn, all, "No login is offered on "+at(all)+", even under TLS: not a submission service, or one that knows us by our address.",
 		"If it is the MX of a domain, that is right; else ask the operator how to authenticate.", Evidence{"EHLO under TLS", "no AUTH"}))
 }
 

@@ -27,7 +27,7 @@ func (r *Report) Settings() []Setting {
 	if rec == nil || rec.Mode == mail.Opportunistic {
 		return nil
 	}
-	s := setter{host: rec.Host, port: rec.Port, tls: rec.Mode == mail.Implicit, user: "USER"}
+	s := setter{host: rec.Host, port: rec.Port, tls: rec.Mode == mail.Implicit, user: "USER", pin: r.distrusts()}
 	if p := r.Target.Provider; p != nil {
 		s.provider = p.Name
 		if r.Target.Region != nil && r.Target.Region.Name != "" && len(p.Regions) > 1 {
@@ -61,6 +61,13 @@ type setter struct {
 	port                         uint16
 	tls                          bool // from the first byte
 	order                        bool // the port a relay tries first anyway
+	pin                          bool // other ports fail in a way that a relay must not pass by
+}
+
+// distrusts reports a fault at which our relay stops rather than going on to
+// the next port, because it is none of reachability (SH-3).
+func (r *Report) distrusts() bool {
+	return r.has("DIAG-32", "DIAG-33", "DIAG-34", "DIAG-35", "DIAG-36", "DIAG-37", "DIAG-38", "DIAG-39") != nil
 }
 
 func settingLines(format string, args ...any) []string {
@@ -99,7 +106,10 @@ func (s setter) paquebot() []string {
 		out = append(out, fmt.Sprintf("username = %q", s.user))
 	}
 	out = append(out, `password = { file = "/etc/paquebot/relay.key" }`)
-	if !s.order {
+	switch {
+	case s.provider == "" || s.pin:
+		out = append(out, fmt.Sprintf("ports = [%d]", s.port))
+	case !s.order:
 		out = append(out, fmt.Sprintf("# ports = [%d]   not needed: it finds this port by itself", s.port))
 	}
 	return out
@@ -136,7 +146,11 @@ func (s setter) smtplib() []string {
 }
 
 func (s setter) laravel() []string {
-	return settingLines("MAIL_MAILER=smtp\nMAIL_SCHEME=%s\nMAIL_HOST=%s\nMAIL_PORT=%d\nMAIL_USERNAME=%s", choose(s.tls, "smtps", "smtp"), s.host, s.port, s.user)
+	out := settingLines("MAIL_MAILER=smtp\nMAIL_SCHEME=%s\nMAIL_HOST=%s\nMAIL_PORT=%d\nMAIL_USERNAME=%s", choose(s.tls, "smtps", "smtp"), s.host, s.port, s.user)
+	if !s.tls { // without it Laravel goes on in clear where STARTTLS is missing (PORT-8)
+		out = append(out, "# in config/mail.php, mailers.smtp:  'require_tls' => true,")
+	}
+	return out
 }
 
 func (s setter) rails() []string {
@@ -145,6 +159,6 @@ func (s setter) rails() []string {
 }
 
 func (s setter) spring() []string {
-	return settingLines("spring.mail.host=%s\nspring.mail.port=%d\nspring.mail.username=%s\nspring.mail.properties.mail.smtp.auth=true\nspring.mail.properties.mail.smtp.%s=true",
+	return settingLines("spring.mail.host=%s\nspring.mail.port=%d\nspring.mail.username=%s\nspring.mail.properties.mail.smtp.auth=true\nspring.mail.properties.mail.smtp.ssl.checkserveridentity=true\nspring.mail.properties.mail.smtp.%s=true",
 		s.host, s.port, s.user, choose(s.tls, "ssl.enable", "starttls.required"))
 }

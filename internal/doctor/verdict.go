@@ -139,8 +139,9 @@ func tlsTaken(v *view, r *Report) (Verdict, bool) {
 func portsFiltered(v *view, r *Report) (Verdict, bool) {
 	p25, p465, p587, alt := v.usual()
 	c := filteredBy(r)
+	byHost := v.where(func(s *Sight) bool { return s.Dial.Result == probe.Timeout && v.whoFilters(s) == "host" })
 	switch {
-	case !p25.silent:
+	case !p25.silent, len(byHost) > 0: // the network lets the port through: not its doing
 		return Verdict{}, false
 	case p587.clean && p465.clean:
 		return Verdict{"DIAG-61", c, Warn, "Your network blocks outbound 25. Submit to a provider on 587 (465 also works); direct delivery to MX hosts is impossible here."}, true
