@@ -245,12 +245,40 @@ func TestWhatAMailBroughtIsHarmless(t *testing.T) {
 		if !strings.Contains(policy, "sandbox") || strings.Contains(policy, "allow-scripts") || !strings.Contains(policy, "default-src 'none'") {
 			t.Errorf("%s: %q", path, policy)
 		}
-		if strings.Contains(policy, "http:") {
+		if strings.Contains(policy, " http: ") {
 			t.Errorf("%s loads what is remote: %q", path, policy)
 		}
 	}
-	if p := ask1(t, a, "GET", "/view/latest.html?remote=1", "").Header().Get("Content-Security-Policy"); !strings.Contains(p, "img-src 'self' data: http:") {
+	if p := ask1(t, a, "GET", "/view/latest.html?remote=1", "").Header().Get("Content-Security-Policy"); !strings.Contains(p, " data: http: https:;") {
 		t.Errorf("asked for, and yet: %q", p)
+	}
+}
+
+// A mail shown as a page of its own reaches nothing but its own parts: not the
+// link check, which would visit its links, and no host that it has a browser
+// connect to ahead of need, which no policy prevents.
+func TestALookAtAMailFetchesNothing(t *testing.T) {
+	a := open(t, Config{BasePath: "/mail"}, Needs{})
+	put(t, a, 1, "", "a@example.com", []byte("Content-Type: text/html\r\n\r\n<p>hi</p><img src=/api/v1/message/latest/link-check>"+
+		"<LINK rel=preconnect href=http://evil.example/><noscript><link rel=dns-prefetch href=//evil.example></noscript>\r\n"), "b@example.com")
+	for _, query := range []string{"", "?embed=1"} {
+		r := ask1(t, a, "GET", "/view/latest.html"+query, "")
+		policy := r.Header().Get("Content-Security-Policy")
+		for _, kind := range []string{"img-src", "media-src"} {
+			_, list, _ := strings.Cut(policy, kind+" ")
+			list, _, _ = strings.Cut(list, ";")
+			for _, from := range strings.Fields(list) {
+				if from != "data:" && !strings.HasSuffix(from, "/mail/api/v1/message/0000000000000001/part/") {
+					t.Errorf("%s: %s may come from %s", query, kind, from)
+				}
+			}
+		}
+		if body := r.Body.String(); strings.Contains(strings.ToLower(body), "<link") || !strings.Contains(body, "<p>hi</p>") {
+			t.Errorf("%s: %s", query, body)
+		}
+	}
+	if body := ask1(t, a, "GET", "/view/latest.html?remote=1", "").Body.String(); !strings.Contains(body, "<LINK rel=preconnect") {
+		t.Errorf("asked for, and yet: %s", body)
 	}
 }
 
