@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -71,13 +70,14 @@ func submitter(w node.World, port uint16) func(context.Context, string, []string
 		for _, a := range to {
 			m.Recipients = append(m.Recipients, mail.Recipient{Address: a})
 		}
+		reply := ""
 		for _, answer := range client.Send(ctx, m) {
 			if !answer.Good() {
 				return "", answer
 			}
-			return answer.Reply.String(), nil
+			reply = answer.Reply.String()
 		}
-		return "", fmt.Errorf("nobody to send it to")
+		return reply, nil
 	}
 }
 

@@ -3,7 +3,6 @@ package critique
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -243,7 +242,7 @@ func FuzzJudge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		for _, x := range Judge(letter(t, raw)) {
 			if x.ID == "" || x.Title == "" || x.Level == "" {
-				t.Error(fmt.Sprintf("%+v", x))
+				t.Errorf("%+v", x)
 			}
 		}
 	})

@@ -119,13 +119,11 @@ func (t *attempt) endpoint(ctx context.Context, lanes []lane, fresh bool) *reach
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.d.conf.Budget)
 	defer cancel()
-	var fails []arrival
 	for len(lanes) > 0 && ctx.Err() == nil {
 		t.tried++
 		began := time.Now()
 		r := &race{t: t, lanes: lanes}
 		won, distrusted := r.run(ctx)
-		fails = append(fails, r.fails...)
 		switch {
 		case distrusted != nil:
 			t.stopped(lanes[distrusted.n], *distrusted.fail, distrusted.how)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"paquebot/internal/mail"
 	"paquebot/internal/probe"
 )
 
@@ -211,19 +210,6 @@ func (v *view) who() string {
 		return v.Target.Endpoints[0].Host
 	}
 	return cmp.Or(v.Target.Title, v.Target.Name)
-}
-
-// modeWords names a mode in sentences.
-func modeWords(m mail.Security) string {
-	switch m {
-	case mail.Implicit:
-		return "TLS from the first byte"
-	case mail.Opportunistic:
-		return "STARTTLS where offered"
-	case mail.Clear:
-		return "no TLS"
-	}
-	return "STARTTLS"
 }
 
 func ipName(family int) string { return "IPv" + strconv.Itoa(family) }

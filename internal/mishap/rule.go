@@ -103,9 +103,6 @@ type Action struct {
 	Complain bool  `json:"complain,omitempty"` // at delivery: a complaint comes back (ARF, RFC 5965); a reply is a bounce (RFC 3464)
 }
 
-// ends reports that nothing can follow this action.
-func (a Action) ends() bool { return a.Reply != "" || a.Stall || a.Drop || a.Reset }
-
 // View is a Rule with what has become of it.
 type View struct {
 	Rule

@@ -188,7 +188,7 @@ func (c *Client) converse(m mechanism, token string) *Answer {
 	heard, round := error(nil), 0
 	for a == nil && r.Code/100 == 3 && round < challengesMax {
 		var failed error
-		r, failed, a = c.challenged(r, next)
+		r, a, failed = c.challenged(r, next)
 		heard = errors.Join(heard, failed)
 		round++
 	}
@@ -208,7 +208,7 @@ func (c *Client) converse(m mechanism, token string) *Answer {
 
 // challenged answers one 334; "*" cancels when there is no answer (RFC 4954
 // §4). failed is what the peer said within a challenge of why it refuses.
-func (c *Client) challenged(r smtp.Reply, next exchange) (_ smtp.Reply, failed error, a *Answer) {
+func (c *Client) challenged(r smtp.Reply, next exchange) (_ smtp.Reply, a *Answer, failed error) {
 	challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
 	response := []byte(nil)
 	if err == nil {
@@ -220,14 +220,14 @@ func (c *Client) challenged(r smtp.Reply, next exchange) (_ smtp.Reply, failed e
 	}
 	if err == nil {
 		r, a = c.respond(response)
-		return r, failed, a
+		return r, a, failed
 	}
 	c.say("*")
 	r, a = c.exchange(mail.StageAuth, c.opt.Timeouts.Auth, []byte("*\r\n"))
 	if a == nil {
 		a = ours(NoLogin, mail.StageAuth, credentialTrouble("Authentication broken off").Because(err))
 	}
-	return r, nil, a
+	return r, a, nil
 }
 
 func (c *Client) respond(response []byte) (smtp.Reply, *Answer) {

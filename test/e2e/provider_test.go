@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +26,6 @@ type relay struct {
 	taken map[string][]string // X-Load number → the ports by which it came
 	conns map[net.Conn]bool
 	auths int
-	pause time.Duration // before each 250
 }
 
 // startRelay starts one at a place, on these ports.
