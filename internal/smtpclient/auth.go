@@ -179,6 +179,7 @@ func (c *Client) converse(m mechanism, token string) *Answer {
 		c.say(line)
 	default:
 		c.say(line + " " + redacted(initial))
+		c.stake(initial)
 		line += " " + initial
 	}
 	r, a := c.exchange(mail.StageAuth, c.opt.Timeouts.Auth, []byte(line+"\r\n"))
@@ -233,6 +234,7 @@ func (c *Client) challenged(r smtp.Reply, next exchange) (_ smtp.Reply, a *Answe
 func (c *Client) respond(response []byte) (smtp.Reply, *Answer) {
 	line := base64.StdEncoding.EncodeToString(response)
 	c.say(redacted(line))
+	c.stake(line)
 	return c.exchange(mail.StageAuth, c.opt.Timeouts.Auth, []byte(line+"\r\n"))
 }
 
@@ -262,6 +264,15 @@ func (c *Client) staked(token string) (out []string) {
 		}
 	}
 	return out
+}
+
+// stake adds a response as it goes over the wire: XOAUTH2 and OAUTHBEARER have
+// the token in the middle of theirs, where no part of it can be found again. It
+// goes first, for it is the longest.
+func (c *Client) stake(response string) {
+	if len(response) >= secretMin {
+		c.secrets = slices.Insert(c.secrets, 0, response)
+	}
 }
 
 // discreet takes out of a reply what must not be shown: secrets that a peer

@@ -167,3 +167,54 @@ func TestNoTokenNoLogin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// SH-13: what goes over the wire is no secret in pieces, so a peer that repeats
+// a whole response shows it; nor may a welcome repeat one.
+func TestResponseRepeatedByPeer(t *testing.T) {
+	const token = "ya29.a0AfH6SMBx-secret"
+	for _, mech := range []string{"XOAUTH2", "OAUTHBEARER", "PLAIN"} {
+		for _, code := range []string{"235 2.7.0 hello", "535 5.7.8 no"} {
+			cert, pool := peertest.Certificate("there.example")
+			ours, theirs := net.Pipe()
+			go func() {
+				s := tls.Server(theirs, cert)
+				defer s.Close()
+				br := bufio.NewReader(s)
+				fmt.Fprint(s, "220 there\r\n")
+				_, _ = br.ReadString('\n')
+				fmt.Fprintf(s, "250-there\r\n250 AUTH %s\r\n", mech)
+				line, _ := br.ReadString('\n')
+				fmt.Fprintf(s, "%s %s\r\n", code, strings.TrimSpace(line))
+				_, _ = br.ReadString('\n')
+			}()
+			login := &Login{User: "anna", Password: token}
+			if mech != "PLAIN" {
+				login = &Login{User: "anna", Token: func(context.Context) (string, error) { return token, nil }}
+			}
+			var said strings.Builder
+			conf := &tls.Config{ServerName: "there.example", RootCAs: pool}
+			conn := tls.Client(ours, conf)
+			c := &Client{opt: Options{Ehlo: "here", TLS: conf, Timeouts: Timeouts{}.orDefaults(), Login: login,
+				Transcript: func(_ bool, line string) { said.WriteString(line + "\n") }}, conn: conn, br: bufio.NewReader(conn)}
+			if a := errors.Join(conn.Handshake(), answerError(c.greet()), answerError(c.hello())); a != nil {
+				t.Fatal(a)
+			}
+			c.tls = describe(conn.ConnectionState(), c.opt)
+			said.WriteString(fmt.Sprintln(answerError(c.login()), c.last))
+			ours.Close()
+			for word := range strings.FieldsSeq(said.String()) {
+				plain, _ := base64.StdEncoding.DecodeString(word)
+				if strings.Contains(word, token) || strings.Contains(string(plain), token) {
+					t.Errorf("%s, %q: the secret is shown:\n%s", mech, code, said.String())
+				}
+			}
+		}
+	}
+}
+
+func answerError(a *Answer) error {
+	if a == nil {
+		return nil
+	}
+	return *a
+}

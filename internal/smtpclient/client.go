@@ -263,8 +263,8 @@ func (c *Client) reply(stage mail.Stage, wait time.Duration) (smtp.Reply, *Answe
 	if r.Code == 421 {
 		c.broken = true
 	}
-	c.last = r
-	c.hear(c.discreet(r))
+	c.last = c.discreet(r)
+	c.hear(c.last)
 	return r, nil
 }
 
