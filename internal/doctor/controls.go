@@ -51,7 +51,7 @@ func (r *run) sees(family int) bool {
 // impossible connects to an address that nobody has; if somebody answers, what
 // he says first proves what he is (DIAG-22).
 func (r *run) impossible(a netip.Addr, port uint16) {
-	o := r.d.options(Endpoint{Host: a.String()}, false)
+	o := r.d.options(Endpoint{Host: a.String()}, nil)
 	o.Limits = probe.Limits{Connect: impossibleWait, Greeting: impossibleWait, Reply: impossibleWait}
 	seen := probe.Look(r.ctx, probe.Endpoint{Host: a.String(), Addr: a, Port: port, Mode: mail.Clear}, o)
 	r.control(&r.f.Controls.Impossible, Control{Host: a.String(), Addr: a, Port: port, Dial: seen.Dial, First: seen.First})
@@ -75,7 +75,7 @@ func (r *run) web(family int) {
 		}
 		asked = append(asked, e.Host)
 		r.all.Go(func() {
-			o := r.d.options(e, false)
+			o := r.d.options(e, nil)
 			o.Limits.Connect = webWait
 			dial := probe.Connect(r.ctx, netip.AddrPortFrom(addrs[0], https), o)
 			r.control(&r.f.Controls.Web, Control{Host: e.Host, Addr: addrs[0], Port: https, Dial: dial})
@@ -93,7 +93,7 @@ func (r *run) reflector(host string, ports []uint16) {
 		}
 		for _, port := range ports {
 			r.all.Go(func() {
-				dial := probe.Connect(r.ctx, netip.AddrPortFrom(mine[0], port), r.d.options(Endpoint{Host: host}, false))
+				dial := probe.Connect(r.ctx, netip.AddrPortFrom(mine[0], port), r.d.options(Endpoint{Host: host}, nil))
 				r.control(&r.f.Controls.Reflector, Control{Host: host, Addr: mine[0], Port: port, Dial: dial})
 			})
 		}
@@ -134,7 +134,7 @@ func (r *run) reference(ref Reference) {
 			continue
 		}
 		r.all.Go(func() {
-			o := r.d.options(e, false)
+			o := r.d.options(e, nil)
 			o.Limits.Greeting = min(orGreeting(o.Limits.Greeting), referenceGreeting)
 			s := r.sight(e, family, mine, o, 1, nil)
 			r.mu.Lock()

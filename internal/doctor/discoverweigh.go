@@ -133,6 +133,10 @@ func (w *weighing) outside(name string, a dns.Answer[dns.SRV]) {
 
 // within reports whether a host belongs to a domain.
 func within(host, domain string) bool {
+	host, domain = strings.ToLower(strings.TrimSuffix(host, ".")), strings.ToLower(strings.TrimSuffix(domain, "."))
+	if domain == "" {
+		return false
+	}
 	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 

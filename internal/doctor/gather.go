@@ -24,6 +24,7 @@ func (d *Doctor) Gather(ctx context.Context, t Target) *Facts {
 	if len(t.Endpoints) > endpointsMax {
 		t.Endpoints = t.Endpoints[:endpointsMax]
 	}
+	t.Checks = append(slices.Clip(t.Checks), t.withheld(d.conf.Login)...)
 	f := &Facts{Target: t, Started: time.Now(), Prefer: d.conf.Prefer, LastGood: d.conf.LastGood, Strict: d.conf.Strict, Login: d.login(t)}
 	r := &run{d: d, ctx: whole, f: f, compared: map[uint16]bool{}}
 	r.names()
@@ -225,7 +226,7 @@ func (r *run) endpoints() {
 }
 
 func (r *run) endpoint(e Endpoint, family int, addrs []netip.Addr) {
-	s := r.sight(e, family, addrs, r.d.options(e, true), repeats, func(s *Sight) { r.compare(s, family) })
+	s := r.sight(e, family, addrs, r.d.options(e, &r.f.Target), repeats, func(s *Sight) { r.compare(s, family) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.f.Sights = append(r.f.Sights, s)
@@ -235,14 +236,13 @@ func (r *run) endpoint(e Endpoint, family int, addrs []netip.Addr) {
 	}
 }
 
-// options of a look. Only the endpoints of the target get the credential.
-func (d *Doctor) options(e Endpoint, target bool) probe.Options {
+// options of a look at an endpoint of the target, or, where that is nil, at one
+// to compare it with, which never gets the credential.
+func (d *Doctor) options(e Endpoint, target *Target) probe.Options {
 	o := probe.Options{Dial: d.conf.Dial, Route: d.conf.Route, Ehlo: d.conf.Ehlo, Limits: d.conf.Limits,
 		TLS: &tls.Config{RootCAs: d.conf.Roots, ServerName: cmp.Or(e.Name, e.Host)}}
-	if target && e.Role != Exchange {
-		o.Login = d.conf.Login
-	}
-	if target {
+	if target != nil {
+		o.Login = target.confided(e, d.conf.Login)
 		o.Envelope = d.conf.Envelope
 	}
 	return o
