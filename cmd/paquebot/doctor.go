@@ -336,8 +336,13 @@ func smarthostTarget(name string, s config.Smarthost) doctor.Target {
 	}
 	for _, e := range s.EndpointList() {
 		at := doctor.Endpoint{Host: e.Host, Port: uint16(e.Port), Mode: doctor.ModeOf(uint16(e.Port)), Role: doctor.Submission, Known: true}
-		if e.TLS == "implicit" {
+		switch e.TLS { // "" is as usual on the port
+		case "tls":
 			at.Mode = mail.Implicit
+		case "starttls":
+			at.Mode = mail.Verify
+		case "none":
+			at.Mode = mail.Clear
 		}
 		t.Endpoints = append(t.Endpoints, at)
 	}

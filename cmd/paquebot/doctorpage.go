@@ -200,6 +200,9 @@ func (p *page) use(r *doctor.Report, format string) {
 		}
 		return
 	}
+	if r.Target.Kind == doctor.KindSelf && r.Target.Own {
+		return // our own ports: nobody here is to use them
+	}
 	p.line("")
 	how := map[mail.Security]string{mail.Implicit: "with TLS from the first byte", mail.Opportunistic: "from server to server"}[rec.Mode]
 	p.line("%s", p.paint(bold, fmt.Sprintf("USE %d %s", rec.Port, cmp.Or(how, "with STARTTLS"))))

@@ -23,6 +23,7 @@ const (
 )
 
 // errInternal means that a link leads to an internal address.
+//
 //lint:ignore ST1005 these are Mailpit's words, which clients compare
 var errInternal = errors.New("Blocked private/reserved address")
 

@@ -3,7 +3,7 @@
 // takes the comparisons that tell a fault of the network from one of the host,
 // judges, and recommends one port.
 //
-// Facts first, then judge: run.go gathers Facts with probe.Look, judge.go is a
+// Facts first, then judge: gather.go gathers Facts with probe.Look, judge.go is a
 // pure function from Facts to a Report, whose specification is the table
 // testdata/rows.txt (DIAG-10 to DIAG-82). Read target.go, facts.go and
 // report.go for the words, then judge.go.

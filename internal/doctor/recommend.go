@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"paquebot/internal/mail"
 	"paquebot/internal/provider"
@@ -109,7 +110,7 @@ func (r *Report) advise(v *view) {
 func (r *Report) note(v *view) {
 	p := v.Target.Provider
 	if p != nil && p.Auth.Hint != "" && v.Login == nil {
-		r.Notes = append(r.Notes, p.Auth.Hint+" Credentials were not tried: --auth tries them without sending.")
+		r.Notes = append(r.Notes, strings.TrimSuffix(p.Auth.Hint, ".")+". Credentials were not tried: --auth tries them without sending.")
 	}
 	if p != nil && p.Confidence == "unconfirmed" {
 		r.Notes = append(r.Notes, "The catalogue's entry for "+p.Title+" is unconfirmed; what was seen here counts.")

@@ -24,7 +24,7 @@ var Usual = []string{"postfix", "nodemailer", "paquebot"}
 // of their names.
 func (r *Report) Settings() []Setting {
 	rec := r.Recommendation
-	if rec == nil || rec.Mode == mail.Opportunistic {
+	if rec == nil || rec.Mode == mail.Opportunistic || r.Target.Kind == KindSelf { // a way out, or ours: nobody's relay
 		return nil
 	}
 	s := setter{host: rec.Host, port: rec.Port, tls: rec.Mode == mail.Implicit, user: "USER", pin: r.distrusts()}

@@ -18,7 +18,7 @@ func verdict(v *view, r *Report) Verdict {
 		}
 	}
 	for _, try := range []func(*view, *Report) (Verdict, bool){
-		everythingAnswers, proxyOn25, startTLSTaken, tlsTaken, portsFiltered, nothingThere, nothingInTheWay,
+		loginFirst, everythingAnswers, proxyOn25, startTLSTaken, tlsTaken, portsFiltered, nothingThere, nothingInTheWay,
 	} {
 		if w, ok := try(v, r); ok {
 			return w
@@ -80,6 +80,15 @@ func (v *view) usual() (p25, p465, p587, alt standing) {
 		alt = other
 	}
 	return v.standing(25), v.standing(465), v.standing(587), alt
+}
+
+// loginFirst: before a network lets us in, nothing its ports do means anything.
+func loginFirst(_ *view, r *Report) (Verdict, bool) {
+	f := r.has("DIAG-48")
+	if f == nil || f.Confidence != Proven {
+		return Verdict{}, false
+	}
+	return Verdict{"", Proven, Fail, f.Text}, true
 }
 
 // DIAG-68: the impossible address answers wherever it is asked.
