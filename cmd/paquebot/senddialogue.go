@@ -78,11 +78,10 @@ func (d *dialogue) said(line string) {
 	switch words, ok := strings.CutPrefix(line, "(TLS: "); {
 	case ok:
 		d.tls = true
-		version, cipher, _ := strings.Cut(strings.TrimSuffix(words, ")"), " ")
-		d.timed("=== "+strings.Replace(version, "TLS1", "TLS 1", 1)+", "+cipher+", "+d.trust, d.waited())
-	case strings.HasPrefix(line, "(TLS "):
-		d.note("***", "%s", strings.Trim(line, "()"))
-	case line == "(closed)":
+		words = strings.TrimSuffix(words, ")")
+		at := strings.LastIndexByte(words, ' ') // "TLS 1.3 TLS_AES_128_GCM_SHA256"
+		d.timed("=== "+words[:max(at, 0)]+", "+strings.TrimPrefix(words[at+1:], "TLS_")+", "+d.trust, d.waited())
+	case strings.HasPrefix(line, "(TLS "), line == "(closed)": // the end of it is told elsewhere
 	case line == ".":
 		fmt.Fprintf(d.w, " %s> .\n", d.dash())
 	case strings.HasSuffix(line, " octets)"):
@@ -128,15 +127,30 @@ func (d *dialogue) heard(lines []string) {
 			lines[i] = "    " + lines[i]
 		}
 	}
-	for i, l := range lines {
-		if i == 0 {
-			d.timed(lead+oneLine(l), d.took)
-		} else {
-			fmt.Fprintln(d.w, lead+oneLine(l))
+	first := true
+	for _, l := range lines {
+		for i, part := range broken(l, dialogueWidth-len(lead)-len("  +999 ms")) {
+			if i > 0 {
+				part = "    " + part
+			}
+			if first {
+				d.timed(lead+part, d.took)
+			} else {
+				fmt.Fprintln(d.w, lead+part)
+			}
+			first = false
 		}
 	}
 	if d.starting && strings.HasPrefix(lines[0], "220") {
 		d.starting = false
 		d.since = time.Now()
 	}
+}
+
+// broken is a line that stays as it is unless it is too wide.
+func broken(l string, width int) []string {
+	if l = oneLine(l); runes(l) <= width {
+		return []string{l}
+	}
+	return wrap(l, width)
 }

@@ -156,7 +156,10 @@ func plainWords(a smtpclient.Answer) string {
 		return "says " + a.Reply.String()
 	}
 	why := a.Reply.Text
-	if a.Reply.Cause != nil {
+	switch {
+	case a.Kind == smtpclient.Untrusted && a.Reply.Cause != nil:
+		return plainCause(a.Reply.Cause)
+	case a.Reply.Cause != nil:
 		if cause := plainCause(a.Reply.Cause); !strings.Contains(strings.ToLower(why), strings.ToLower(cause)) {
 			why += " (" + cause + ")"
 		}
@@ -210,7 +213,7 @@ func (c *SendCmd) options(e endpoint, d *dialogue, t *sendTarget) smtpclient.Opt
 	}
 	name := cmp.Or(c.TLSName, e.host)
 	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: t.roots, Certificates: t.certs}
-	o.Verified, d.trust = "pkix", "certificate verified ("+name+")"
+	o.Verified, d.trust = "pkix", "verified as "+name
 	if e.mode == mail.Opportunistic || e.mode == mail.Encrypt { // any certificate (RFC 7435)
 		o.TLS.InsecureSkipVerify = true
 		o.Verified, d.trust = "none", "certificate not verified"
@@ -230,7 +233,7 @@ func greeting(conn net.Conn, d *dialogue, o smtpclient.Options) error {
 			return err
 		}
 		s := secured.ConnectionState()
-		d.line(true, "(TLS: "+strings.ReplaceAll(tls.VersionName(s.Version), " ", "")+" "+tls.CipherSuiteName(s.CipherSuite)+")")
+		d.line(true, "(TLS: "+tls.VersionName(s.Version)+" "+tls.CipherSuiteName(s.CipherSuite)+")")
 		conn = secured
 	}
 	r, err := smtp.ReadReply(bufio.NewReader(conn), smtp.ReplyLimits{})
@@ -329,7 +332,11 @@ func (c *SendCmd) refused(d *dialogue, t *sendTarget, e endpoint, err error, res
 	}
 	if a.Kind == smtpclient.Said {
 		why, res.Reply = a.Reply.String(), a.Reply.String()
-		d.note("***", "refused %s", stageWords(a.Stage))
+		nothing := ". Nothing was sent."
+		if what != "not sent" {
+			nothing = ""
+		}
+		d.note("***", "refused %s%s", stageWords(a.Stage), nothing)
 	} else {
 		if a.Kind == smtpclient.Untrusted || a.Kind == smtpclient.NoTLS || a.Kind == smtpclient.Injected {
 			why += ". No other port is tried, for whoever interferes must not choose it"
