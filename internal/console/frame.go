@@ -145,6 +145,7 @@ type defanger struct {
 	placed bool // our own head was written
 	skip   bool // the text that comes belongs to an element that was taken out
 	style  bool // the text that comes is CSS
+	inert  bool // the text that comes is no HTML, unless the browser is within SVG
 }
 
 // place writes our own head. Until then only a doctype may have come: after
@@ -182,16 +183,22 @@ func (d *defanger) next() bool {
 	d.place()
 	switch {
 	case isText && d.style:
-		d.out.WriteString(d.css(string(raw)))
+		// Within SVG a browser takes it for elements. CSS reads the escape as "<".
+		d.out.WriteString(tagStart.ReplaceAllString(d.css(string(raw)), `\3c $1`))
+	case isText && d.inert:
+		d.out.Write(tagStart.ReplaceAll(raw, []byte("&lt;$1")))
 	case isText || kind == html.CommentToken || kind == html.DoctypeToken:
 		d.out.Write(raw)
 	default:
 		d.tag(kind, raw)
 		return true
 	}
-	d.style = false
+	d.style, d.inert = false, false
 	return true
 }
+
+// tagStart is what would begin a tag.
+var tagStart = regexp.MustCompile(`<([A-Za-z])`)
 
 func (d *defanger) tag(kind html.TokenType, raw []byte) {
 	name, attrs := d.z.TagName()
@@ -205,7 +212,14 @@ func (d *defanger) tag(kind html.TokenType, raw []byte) {
 		d.skip = kind == html.StartTagToken && isRawText(raw)
 		return
 	}
-	d.style = kind == html.StartTagToken && t.DataAtom == atom.Style
+	opens := kind == html.StartTagToken
+	d.style, d.inert = opens && t.DataAtom == atom.Style, false
+	switch t.DataAtom {
+	case atom.Noscript: // there is no script in the frame: a browser reads on
+		d.z.NextIsNotRawText()
+	case atom.Title, atom.Textarea, atom.Xmp, atom.Noembed, atom.Noframes, atom.Plaintext:
+		d.inert = opens
+	}
 	if d.rewrite(&t) {
 		d.out.WriteString(t.String())
 		return

@@ -20,6 +20,11 @@ func TestDefang(t *testing.T) {
 		"<link rel=stylesheet href=x><base href=y><embed src=z>": top,
 		"<a href='x' onclick=y>t</a><!-- c -->":                  top + "<a href='x' onclick=y>t</a><!-- c -->",
 		"<style>a > b{}</style>":                                 top + "<style>a > b{}</style>",
+		// text to one reader of HTML, elements to another: the frame runs no script, and SVG has rules of its own
+		"<noscript><link rel=preconnect href=x>a</noscript>b":                top + "<noscript>a</noscript>b",
+		"<svg><style><p><link rel=preconnect></style>c":                      top + `<svg><style>\3c p>\3c link rel=preconnect></style>c`,
+		"<svg><title><LINK rel=preconnect></title>c":                         top + "<svg><title>&lt;LINK rel=preconnect></title>c",
+		"<title><!-- a</title><link rel=preconnect>b<xmp>1 < 2 <i></xmp><b>": top + "<title><!-- a</title>b<xmp>1 < 2 &lt;i></xmp><b>",
 	} {
 		if got := string(defang(in, frameOptions{})); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
