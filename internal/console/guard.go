@@ -39,7 +39,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			if c.needs.MoreBody != nil {
 				most = max(most, c.needs.MoreBody(r))
 			}
-			if r.URL.Path == "/api/dev/rules" {
+			if r.URL.Path == c.at("/api/dev/rules") {
 				most = max(most, rulesBody)
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, most)

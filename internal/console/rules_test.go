@@ -84,9 +84,9 @@ func TestWrongRulesOverHTTP(t *testing.T) {
 			}
 		}
 	}
-	for _, body := range []string{"", "{", "7", `{"rules":7}`, good + good, `{"rules":[],"rule":1}`} {
-		if code, _ := ask("POST", "/api/dev/rules", body); code != http.StatusBadRequest {
-			t.Errorf("%q: %d", body, code)
+	for _, body := range []string{"", "{", "7", "[[", `{"rules":7}`, good + good, `{"rules":[],"rule":1}`} {
+		if code, said := ask("POST", "/api/dev/rules", body); code != http.StatusBadRequest || strings.Contains(said, "rule 0") || strings.Contains(said, ": :") {
+			t.Errorf("%q: %d %s", body, code, said)
 		}
 	}
 	if len(m.Rules()) != 0 {
@@ -108,6 +108,17 @@ func TestRulesOverHTTPAreBounded(t *testing.T) {
 	}
 	if code, body := ask("PUT", "/api/dev/rules", strings.Repeat(" ", rulesBody+1)); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %.200s", code, body)
+	}
+}
+
+// Below a path rules may take as much as without one.
+func TestRulesBelowAPath(t *testing.T) {
+	h := New(Config{BasePath: "/mail"}, Needs{Mishap: mishap.New(mishap.Config{})})
+	body := "[" + strings.Repeat(" ", requestMax) + "]"
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("PUT", "http://localhost/mail/api/dev/rules", strings.NewReader(body)))
+	if w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // KeyError is a rule that cannot be: which key of it, and why.
 type KeyError struct {
-	Rule int    // which of those given, from 0
+	Rule int    // which of those given, from 0; -1: none of them
 	ID   string // its ID, "" if it has none
 	Key  string // "do.reply"
 	Why  string
@@ -25,6 +25,12 @@ func (e *KeyError) Error() string {
 	who := "rule " + strconv.Itoa(e.Rule+1)
 	if e.ID != "" {
 		who += " (" + e.ID + ")"
+	}
+	if e.Rule < 0 {
+		who = "the list of rules"
+	}
+	if e.Key == "" {
+		return who + ": " + e.Why
 	}
 	return who + ": " + e.Key + ": " + e.Why
 }
