@@ -99,8 +99,13 @@ func readAssertion(r *http.Request) (Assertion, time.Duration, error) {
 	switch {
 	case a.Count.Min < 0 || a.Count.Max != nil && *a.Count.Max < a.Count.Min:
 		return a, 0, errors.New("count: min and max do not fit together")
+	case a.Count.Min > assertMax || a.Count.Max != nil && *a.Count.Max >= assertMax:
+		return a, 0, fmt.Errorf("count: no more than %d messages are looked at; narrow mailbox or q", assertMax)
 	case len(a.SubjectContains)+len(a.TextContains)+len(a.HTMLContains)+len(a.LinksContain) > assertTexts:
 		return a, 0, fmt.Errorf("more than %d texts", assertTexts)
+	}
+	if err := isPlace(a.After); err != nil {
+		return a, 0, err
 	}
 	if a.Count.Max == nil {
 		a.Count.Min = max(1, a.Count.Min)

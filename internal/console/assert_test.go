@@ -44,6 +44,9 @@ func TestAssertions(t *testing.T) {
 		{"since", `{"since":"2100-01-01T00:00:00Z","within":"0s"}`, 409, `0 others arrived`},
 		{"a misspelt key", `{"mailbx":"app"}`, 400, `unknown field`},
 		{"no time", `{"within":"soon"}`, 400, `write 2s or 500ms`},
+		{"after what is no message", `{"after":"welcome"}`, 400, `the ID of a message`},
+		{"more than are looked at", `{"count":{"min":1001}}`, 400, `no more than 1000`},
+		{"a bound out of sight", `{"count":{"max":1000}}`, 400, `no more than 1000`},
 		{"impossible", `{"count":{"min":3,"max":2}}`, 400, `do not fit`},
 	} {
 		status, body := p.post("/api/dev/assert", c.body)

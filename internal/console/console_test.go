@@ -403,6 +403,11 @@ func TestWait(t *testing.T) {
 	if r := p.ask("GET", "/api/dev/wait?timeout=soon"); r.StatusCode != 400 {
 		t.Error(r.Status)
 	}
+	for _, wrong := range []string{"count=101", "count=0", "count=two", "after=latest"} { // each would be a yes that is not true
+		if r := p.ask("GET", "/api/dev/wait?timeout=0s&"+wrong); r.StatusCode != 400 {
+			t.Error(wrong, r.Status)
+		}
+	}
 	done := make(chan string)
 	go func() {
 		r := p.ask("GET", "/api/dev/wait?timeout=20s&after="+id(1).String())

@@ -70,7 +70,7 @@ func operations() []operation {
 		{"GET /api/dev/wait", "Wait until messages match, or prove that none does",
 			[]parameter{inMailbox, search, afterOne, sinceThen,
 				{"timeout", "How long, as 10s or 500ms; 10s if absent, never more than 5m.", "string"},
-				{"count", "How many must match, 1 if absent.", "integer"},
+				{"count", "How many must match, up to 100; 1 if absent.", "integer"},
 				{"explain", "1: when the time is over answer 408 with what did arrive.", "string"},
 				{"none", "1: the other way round, 204 when nothing matched in time.", "string"}},
 			nil, []answer{wholeMails, {http.StatusNoContent, "The time is over and not enough matched; with none=1, that is what was asked.", nil},

@@ -155,7 +155,11 @@ func (c *console) apiWait(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "timeout: "+err.Error()+"; write 10s or 500ms", http.StatusBadRequest)
 		return
 	}
-	count := max(1, number(v.Get("count"), 1, waitCount))
+	count, err := waitFor(v.Get("count"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	after, err := c.after(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -192,6 +196,19 @@ func (c *console) answerNone(w http.ResponseWriter, r *http.Request, found []cat
 	default:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
+}
+
+// waitFor reads how many messages are waited for. Fewer than were asked for
+// would be an answer that is not true.
+func waitFor(text string) (int, error) {
+	if text == "" {
+		return 1, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > waitCount {
+		return 0, fmt.Errorf("count: from 1 to %d; that none comes is none=1, more are counted by /api/dev/assert", waitCount)
+	}
+	return n, nil
 }
 
 func waitTime(text string) (time.Duration, error) {
