@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -179,7 +180,10 @@ func (c *DevCmd) waitReady(g *Globals) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	a := devAsk{URL: fmt.Sprintf("http://localhost:%d", c.HTTP)}
+	if err := c.readMailpit(os.Getenv); err != nil {
+		return err
+	}
+	a := devAsk{URL: c.pageURL()}
 	for {
 		status, body, err := a.call(ctx, http.MethodGet, "/readyz", nil, 4<<10)
 		if err == nil && status == http.StatusOK {
@@ -199,6 +203,15 @@ func (c *DevCmd) waitReady(g *Globals) error {
 		}
 		return problem("no catcher is ready on "+a.base()+" after "+c.Within, err, "start it with: paquebot dev")
 	}
+}
+
+// pageURL is where a catcher with these flags and variables has its page.
+func (c *DevCmd) pageURL() string {
+	host := "localhost"
+	if at := c.alike.ui; at.IsValid() && !at.Addr().IsUnspecified() {
+		host = at.Addr().String()
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.HTTP)) + c.basePath()
 }
 
 // DevClearCmd deletes caught mail.

@@ -71,3 +71,21 @@ func TestFlagsWinOverVariables(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// A health check finds the page where the same flags and variables put it.
+func TestReadyIsAskedWhereThePageIs(t *testing.T) {
+	for _, row := range []struct {
+		c    DevCmd
+		env  map[string]string
+		want string
+	}{
+		{DevCmd{HTTP: usualHTTP}, nil, "http://localhost:8025"},
+		{DevCmd{HTTP: 8080, Path: "/mail/"}, nil, "http://localhost:8080/mail"},
+		{DevCmd{HTTP: usualHTTP, Compat: "mailpit"}, map[string]string{"MP_WEBROOT": "mail", "MP_UI_BIND_ADDR": "0.0.0.0:80"}, "http://localhost:80/mail"},
+		{DevCmd{HTTP: usualHTTP, Compat: "mailpit"}, map[string]string{"MP_UI_BIND_ADDR": "[::1]:80"}, "http://[::1]:80"},
+	} {
+		if err := row.c.readMailpit(func(name string) string { return row.env[name] }); err != nil || row.c.pageURL() != row.want {
+			t.Errorf("%v %s, want %s", err, row.c.pageURL(), row.want)
+		}
+	}
+}
