@@ -289,9 +289,6 @@ func (c *DevCmd) screen(g *Globals, p console.Ports, page string, reading uint16
 	if c.Webhook != "" {
 		s.line("  %-12s %s   (each message, at least once)", "Announce", c.Webhook)
 	}
-	if c.LAN {
-		s.line("  %-12s %s", "OPEN", s.paint(yellow, "--lan: whoever reaches this machine can send, and read all mail here"))
-	}
 	for _, what := range c.warnings(p.MX) {
 		s.line("  %-12s %s", "OPEN", s.paint(yellow, what))
 	}

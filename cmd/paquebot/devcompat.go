@@ -243,6 +243,9 @@ func (c *DevCmd) locked(next http.Handler) http.Handler {
 // warnings are lines of the start screen that say what is not as usual.
 func (c *DevCmd) warnings(mx uint16) []string {
 	var out []string
+	if c.LAN {
+		out = append(out, "--lan: whoever reaches this machine can send, and read all mail here")
+	}
 	if c.alike.clearAuth {
 		out = append(out, fmt.Sprintf("any user and password are taken IN CLEAR on %d, as other catchers do; port 25 does not", mx))
 	}

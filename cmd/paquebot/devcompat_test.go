@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"paquebot/internal/console"
 )
 
 func TestMailpitsVariables(t *testing.T) {
@@ -86,6 +88,22 @@ func TestReadyIsAskedWhereThePageIs(t *testing.T) {
 	} {
 		if err := row.c.readMailpit(func(name string) string { return row.env[name] }); err != nil || row.c.pageURL() != row.want {
 			t.Errorf("%v %s, want %s", err, row.c.pageURL(), row.want)
+		}
+	}
+}
+
+// What opens the catcher is said on the start screen, and by --ports random,
+// which has none.
+func TestLANIsSaidLoudly(t *testing.T) {
+	for _, ports := range []string{"standard", "random"} {
+		var out, err strings.Builder
+		c := &DevCmd{LAN: true, Ports: ports}
+		lines := &devLines{w: &err}
+		if e := c.say(&Globals{Stdout: &out, Stderr: &err}, lines, console.Ports{MX: 1025}, 8025, 0, 0); e != nil {
+			t.Fatal(e)
+		}
+		if said := out.String() + err.String(); strings.Count(said, "--lan: whoever reaches this machine") != 1 {
+			t.Errorf("%s: %s", ports, said)
 		}
 	}
 }

@@ -11,7 +11,7 @@
 //
 // It may not know how mail is kept or caught, nor SMTP.
 //
-// RFCs: 1939 (POP3), 2449 (CAPA, response codes), 2595 (STLS), 8314 (a clear
+// RFCs: 1939 (POP3), 2449 (CAPA, response codes), 2595 (STLS), 6856 (UTF8), 8314 (a clear
 // port is for loopback alone).
 //
 // Invariants: a session sees the mailbox as it was when it logged in; messages

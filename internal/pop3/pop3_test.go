@@ -224,6 +224,11 @@ func TestLongLine(t *testing.T) {
 	talk(t, dial(t, start(t, mailOf(first), nil)), "S: +OK Paquebot…\nC: USER "+strings.Repeat("x", 300)+"\nS: -ERR line too long\nS: <closed>")
 }
 
+// RFC 6856 §2: what CAPA tells of is there, before the login alone.
+func TestUTF8(t *testing.T) {
+	talk(t, dial(t, start(t, mailOf(first), nil)), "S: +OK Paquebot…\nC: UTF8\nS: +OK UTF8\nC: USER app\nS: +OK any…\nC: PASS x\nS: +OK 1…\nC: UTF8\nS: -ERR no such command")
+}
+
 func TestTooManyFaults(t *testing.T) {
 	script := "S: +OK Paquebot…\n" + strings.Repeat("C: FROB\nS: -ERR log in first…\n", faultsMax+1) + "S: <closed>"
 	talk(t, dial(t, start(t, mailOf(first), nil)), script)

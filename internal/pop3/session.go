@@ -116,6 +116,8 @@ func (s *session) within(verb, rest string) error {
 			s.userIs(rest)
 		case "PASS":
 			s.pass(rest)
+		case "UTF8": // messages are given as they came in any case (RFC 6856 §2)
+			s.ok("UTF8")
 		default:
 			s.refuse("log in first: USER, then PASS")
 		}
