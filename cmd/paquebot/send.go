@@ -91,7 +91,7 @@ func (c *SendCmd) Run(g *Globals) error {
 	ctx := context.Background()
 	t, err := c.target(ctx, g)
 	if err != nil {
-		return err
+		return c.tell(g, &sendResult{Schema: sendSchema, DryRun: c.DryRun, QuitAfter: c.QuitAfter, Target: cmp.Or(c.Server, c.Via)}, err)
 	}
 	if c.SaveProfile != "" {
 		if err := c.saveProfile(g); err != nil {

@@ -18,6 +18,8 @@ import (
 	"paquebot/internal/smtpclient"
 )
 
+const sendSchema = "paquebot.send/1"
+
 // sendResult is what --json tells.
 type sendResult struct {
 	Schema      string          `json:"schema"`
@@ -66,7 +68,7 @@ func (c *SendCmd) deliver(ctx context.Context, g *Globals, t *sendTarget, body m
 	if c.BodyShown {
 		d.body = body
 	}
-	res := &sendResult{Schema: "paquebot.send/1", DryRun: c.DryRun, QuitAfter: c.QuitAfter, Target: t.name, Server: t.endpoints[0].String()}
+	res := &sendResult{Schema: sendSchema, DryRun: c.DryRun, QuitAfter: c.QuitAfter, Target: t.name, Server: t.endpoints[0].String()}
 	if t.provider != nil {
 		res.Provider = t.provider.Name
 	}
@@ -434,7 +436,8 @@ func (c *SendCmd) tell(g *Globals, res *sendResult, err error) error {
 	}
 	switch {
 	case g.JSON:
-		err = cmp.Or(err, g.printJSON(res))
+		printed := g.printJSON(res)
+		err = cmp.Or(err, printed)
 	case g.Plain:
 		g.record(res.OK, res.Server, res.Reply, res.Error)
 	}

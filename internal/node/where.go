@@ -32,7 +32,11 @@ func ByMX(ctx context.Context, c *config.Config, to string) (mail.Route, error) 
 	if c == nil {
 		c = &config.Config{}
 	}
-	return where(ctx, c, route.Config{Hostname: c.Hostname, AllowLocal: true}, "", to)
+	us := c.Hostname
+	if us == "" {
+		us = "unnamed.invalid" // nobody's MX (RFC 6761)
+	}
+	return where(ctx, c, route.Config{Hostname: us, AllowLocal: true}, "", to)
 }
 
 func where(ctx context.Context, c *config.Config, rules route.Config, from, to string) (mail.Route, error) {
