@@ -371,7 +371,11 @@ func (d *devLines) Emit(e event.Event) {
 			d.note("%s to %s failed: %s", e.ID, e.Recipient, e.Standing.Last.Reply.String())
 		}
 	case event.AnnouncementFailed:
-		d.note("webhook: %s was not taken (try %d, HTTP %d) %s", e.ID, e.Attempt, e.Status, e.Error)
+		why := e.Error
+		if e.Status != 0 {
+			why = fmt.Sprintf("HTTP %d", e.Status)
+		}
+		d.note("webhook: %s was not taken (try %d): %s", e.ID, e.Attempt, why)
 	case event.SpoolTroubled:
 		d.note("storage: %s: %s", e.Operation, e.Error)
 	}

@@ -363,6 +363,9 @@ func (c *DevExportCmd) toFiles(ctx context.Context, m console.Summary) error {
 		if err != nil {
 			return err
 		}
+		if body == nil {
+			continue
+		}
 		if what == "/dialogue" {
 			body = dialogueText(body)
 		}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"paquebot/internal/console"
+	"paquebot/internal/event"
 )
 
 func TestMailpitsVariables(t *testing.T) {
@@ -105,5 +108,29 @@ func TestLANIsSaidLoudly(t *testing.T) {
 		if said := out.String() + err.String(); strings.Count(said, "--lan: whoever reaches this machine") != 1 {
 			t.Errorf("%s: %s", ports, said)
 		}
+	}
+}
+
+// A message deleted while it is exported leaves no empty file.
+func TestExportLeavesOutWhatIsGone(t *testing.T) {
+	page := httptest.NewServer(http.NotFoundHandler())
+	defer page.Close()
+	c := DevExportCmd{devAsk: devAsk{URL: page.URL}, Out: t.TempDir()}
+	if err := c.toFiles(t.Context(), console.Summary{}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(c.Out); err != nil || len(left) != 0 {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
+// A webhook that nobody answers has no HTTP status.
+func TestWebhookTroubleIsSaidPlainly(t *testing.T) {
+	var out strings.Builder
+	d := &devLines{w: &out}
+	d.Emit(event.AnnouncementFailed{Attempt: 1, Error: "connection refused"})
+	d.Emit(event.AnnouncementFailed{Attempt: 2, Status: 500})
+	if s := out.String(); !strings.Contains(s, "(try 1): connection refused\n") || !strings.Contains(s, "(try 2): HTTP 500\n") {
+		t.Error(s)
 	}
 }
