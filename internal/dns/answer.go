@@ -56,6 +56,15 @@ type SRV struct {
 	Target   string // lower case, A-labels, no trailing dot; "." of a service not offered
 }
 
+// TLSA says which certificate or key a TLS service has (RFC 6698 §2). What the
+// numbers mean, and which make sense, is for internal/tlspolicy.
+type TLSA struct {
+	Usage    uint8
+	Selector uint8
+	Matching uint8
+	Data     []byte // the certificate association data
+}
+
 // NotOffered reports whether a domain says that it has no such service: exactly
 // one SRV record, whose target is the root (RFC 2782, RFC 6186 §3.4).
 func NotOffered(records []SRV) bool { return len(records) == 1 && records[0].Target == "." }

@@ -11,7 +11,7 @@
 // /etc/resolv.conf. Sockets come from the Dial function it is given.
 //
 // RFCs: 1034 and 1035 (DNS), 2308 (negative caching), 6840 §5.7 (the AD bit),
-// 6891 (EDNS), 7505 (null MX), 5890 (A-labels), 6761 (localhost, invalid).
+// 6891 (EDNS), 6698 §3 (TLSA), 7505 (null MX), 5890 (A-labels), 6761 (localhost, invalid).
 //
 // Invariants: everything is bounded (queries under way, octets remembered,
 // aliases followed, time per query); names leave as A-labels (MX-14); Secure is

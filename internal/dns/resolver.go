@@ -3,10 +3,12 @@ package dns
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -152,6 +154,25 @@ func (r *Resolver) SRV(ctx context.Context, service, proto, domain string) Answe
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight))
 	})
 	return out
+}
+
+// TLSA returns what is published of the TLS service at a TCP port of a host,
+// the TLSA base domain (RFC 6698 §3). Only a Secure answer says anything at all;
+// Temp never means that there is none (DANE-4).
+func (r *Resolver) TLSA(ctx context.Context, port uint16, host string) Answer[TLSA] {
+	name := "_" + strconv.Itoa(int(port)) + "._tcp." + host
+	if isLocalhost(strings.ToLower(strings.TrimSuffix(host, "."))) {
+		return Answer[TLSA]{Status: NXDomain, Name: name, Secure: true, TTL: ttlMax}
+	}
+	a := r.ask(ctx, name, dns.TypeTLSA)
+	return convert(a, pick(a.Records, func(rr dns.RR) (TLSA, bool) {
+		t, ok := rr.(*dns.TLSA)
+		if !ok {
+			return TLSA{}, false
+		}
+		data, err := hex.DecodeString(t.Certificate) // from the wire: always good
+		return TLSA{Usage: t.Usage, Selector: t.Selector, Matching: t.MatchingType, Data: data}, err == nil
+	}))
 }
 
 // TXT returns the text records of a name, the strings of each joined.
