@@ -240,3 +240,7 @@ func (n names) Addrs(context.Context, string) dns.Answer[netip.Addr] {
 	}
 	return a
 }
+
+func (names) TLSA(context.Context, uint16, string) dns.Answer[dns.TLSA] {
+	return dns.Answer[dns.TLSA]{Status: dns.NXDomain}
+}

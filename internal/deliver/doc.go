@@ -9,14 +9,15 @@
 // without SMTP.
 //
 // Smart hosts have a way of their own: smarthost.go, race.go (which endpoint
-// carries the mail, and that one not to be trusted ends the race), endpoints.go
+// carries the mail, and that one not to be trusted ends the race), dane.go (by
+// what an endpoint proves who it is), endpoints.go
 // (what is remembered of them), adapt.go (the header on the way to whom),
 // explain.go (what a provider's reply means), pulse.go (a path that died).
 //
 // It may not know the queue, its schedule or what becomes of a recipient later,
 // nor how routes are found. It decides nothing by a reply's text (CLI-32).
 //
-// RFCs: 5321 §5.1 and §4.2, 7504, 2033, 3207, 7435; Maildir has none.
+// RFCs: 5321 §5.1 and §4.2, 7504, 2033, 3207, 7435, 7672 §2.2.3; Maildir has none.
 //
 // Invariants: the demanded security is never lowered, and a failed certificate
 // is never answered by another port (P4, SH-3); only the winner of a race sees

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"paquebot/internal/event"
 	"paquebot/internal/mail"
 	"paquebot/internal/smtpclient"
+	"paquebot/internal/tlspolicy"
 )
 
 const (
@@ -199,6 +201,9 @@ func (e *Endpoints) alarm(smarthost string, p place, a smtpclient.Answer, stoppe
 // alarmWords says what is wrong and what to do.
 func alarmWords(h mail.Hop, a smtpclient.Answer) string {
 	name := endpointName(h)
+	if errors.Is(a.Reply.Cause, tlspolicy.ErrDANE) {
+		return fmt.Sprintf("%s shows a certificate that its TLSA records (DANE, at %s) do not vouch for; nothing is sent until one does: %v", name, tlsaName(h.Port, h.Name), a.Reply.Cause)
+	}
 	switch a.Kind {
 	case smtpclient.Untrusted:
 		return fmt.Sprintf("%s shows a certificate that does not prove it is %s; nothing is sent until it does (look at it with: paquebot doctor %s)", name, h.Name, name)

@@ -79,9 +79,11 @@ type Profile struct {
 	Idle       time.Duration      // for which a session may be unused; PoolLimits.Idle
 }
 
-// Resolver looks up the addresses of a hop that has none; internal/dns.
+// Resolver looks up the addresses of a hop that has none, and what proves that
+// it is a smart host; internal/dns.
 type Resolver interface {
 	Addrs(ctx context.Context, host string) dns.Answer[netip.Addr]
+	TLSA(ctx context.Context, port uint16, host string) dns.Answer[dns.TLSA]
 }
 
 // Catcher keeps messages instead of delivering them; nil means stored.

@@ -22,6 +22,7 @@ type key struct {
 	account  string
 	lmtp     bool
 	plain    quirk
+	dane     bool // verified by TLSA records
 }
 
 // session is one that can carry another message.

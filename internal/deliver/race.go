@@ -41,8 +41,9 @@ const (
 
 // lane is one endpoint at one of its addresses.
 type lane struct {
-	hop  mail.Hop
-	addr netip.AddrPort
+	hop   mail.Hop
+	addr  netip.AddrPort
+	proof proof
 }
 
 // arrival is how a lane ended.
@@ -130,7 +131,7 @@ func (r *race) mayBegin() bool {
 
 func (r *race) begin(next *time.Timer) {
 	n, l := r.begun, r.lanes[r.begun]
-	how := manner{security: r.t.security(l.hop), quirk: r.t.quirk(l.addr)}
+	how := r.t.mannerOf(l)
 	r.begun++
 	r.running[n] = true
 	next.Reset(headStart)
@@ -253,6 +254,9 @@ func judgeEndpoint(a smtpclient.Answer, how manner, number uint32) verdict {
 }
 
 func (t *attempt) approachOnce(dialing, talking context.Context, l lane, how manner, alive signs) (*smtpclient.Client, net.Conn, error) {
+	if l.proof.fail != nil {
+		return nil, nil, *l.proof.fail
+	}
 	conn, err := t.dial(dialing, l.hop, l.addr)
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"paquebot/internal/mail"
 	"paquebot/internal/smtp"
 	"paquebot/internal/smtpclient"
+	"paquebot/internal/tlspolicy"
 )
 
 // manner is how an address is approached.
@@ -18,6 +19,7 @@ type manner struct {
 	classic  bool // a small ClientHello
 	fresh    bool // not over a session of the pool
 	quirk    quirk
+	dane     *tlspolicy.DANE // proves who it is; nil: PKIX, where security asks for proof
 }
 
 // session takes a session from the pool or opens one.
@@ -46,7 +48,7 @@ func (t *attempt) session(ctx context.Context, hop mail.Hop, addr netip.AddrPort
 // key is the tuple within which sessions may be reused (CLI-40).
 func (t *attempt) key(hop mail.Hop, addr netip.AddrPort, how manner) key {
 	k := key{addr: addr, source: t.source.Addr, ehlo: t.ehlo(), name: hop.Name, security: how.security,
-		account: t.a.Route.Account, lmtp: t.a.Route.Transport == mail.LMTP, plain: how.quirk}
+		account: t.a.Route.Account, lmtp: t.a.Route.Transport == mail.LMTP, plain: how.quirk, dane: how.dane != nil}
 	if how.security == mail.Opportunistic {
 		k.name = "" // nobody's identity was verified
 		if hop.Port == 0 {
@@ -71,6 +73,7 @@ func (t *attempt) options(hop mail.Hop, how manner) smtpclient.Options {
 		LMTP:         t.a.Route.Transport == mail.LMTP,
 		Security:     how.security,
 		TLS:          t.d.tlsConfig(hop, how, cred),
+		Judge:        how.judge(),
 		Login:        cred.Login,
 		Timeouts:     t.d.conf.Timeouts,
 		NoPipelining: how.quirk.noPipelining,

@@ -59,9 +59,10 @@ func (t *attempt) toSmarthost(ctx context.Context) []mail.Outcome {
 func (t *attempt) lanes(ctx context.Context) []lane {
 	hops := t.d.needs.Endpoints.order(t.a.Route.Account, t.network(), t.a.Route.Hops)
 	hops = hops[:min(len(hops), hostsMax)]
+	proofs := t.proofs(ctx, hops)
 	found := map[string][]netip.AddrPort{}
 	var first, more []lane
-	for _, h := range hops {
+	for n, h := range hops {
 		addrs, known := found[h.Name]
 		if !known {
 			var trouble *mail.Outcome
@@ -71,7 +72,7 @@ func (t *attempt) lanes(ctx context.Context) []lane {
 			found[h.Name] = addrs
 		}
 		for i, a := range addrs {
-			l := lane{h, netip.AddrPortFrom(a.Addr(), h.Port)}
+			l := lane{h, netip.AddrPortFrom(a.Addr(), h.Port), proofs[n]}
 			if slices.ContainsFunc(addrs[:i], func(o netip.AddrPort) bool { return o.Addr().Is4() == a.Addr().Is4() }) {
 				more = append(more, l)
 			} else {
@@ -81,6 +82,11 @@ func (t *attempt) lanes(ctx context.Context) []lane {
 	}
 	all := append(first, more...)
 	return all[:min(len(all), lanesMax)]
+}
+
+// mannerOf is how a lane is first approached.
+func (t *attempt) mannerOf(l lane) manner {
+	return manner{security: t.security(l.hop), quirk: t.quirk(l.addr), dane: l.proof.dane}
 }
 
 func without(lanes []lane, hop mail.Hop) []lane {
@@ -108,10 +114,10 @@ type reached struct {
 func (t *attempt) endpoint(ctx context.Context, lanes []lane, fresh bool) *reached {
 	if !fresh {
 		for _, l := range lanes {
-			if endpointName(l.hop) != endpointName(lanes[0].hop) {
+			if endpointName(l.hop) != endpointName(lanes[0].hop) || l.proof.fail != nil {
 				break
 			}
-			how := manner{security: t.security(l.hop), quirk: t.quirk(l.addr)}
+			how := t.mannerOf(l)
 			if s := t.d.pool.take(t.key(l.hop, l.addr, how)); s != nil {
 				return &reached{l, s, how, true}
 			}
@@ -199,6 +205,8 @@ func troubles(lanes []lane, fails []arrival, won mail.Hop) string {
 func troubleWords(a smtpclient.Answer) string {
 	cause := a.Reply.Cause
 	switch {
+	case a.Stage == mail.StageRoute:
+		return "is left alone: " + a.Reply.Text
 	case a.Kind == smtpclient.Said:
 		return "says " + smtp.Printable(a.Reply.String())
 	case errors.Is(cause, syscall.ECONNREFUSED):
@@ -329,9 +337,10 @@ func (t *attempt) look(h mail.Hop) error {
 		return trouble.Reply
 	}
 	var err error = smtp.NoHost
+	proof := t.proof(ctx, h)
 	for _, addr := range addrs {
-		l := lane{h, addr}
-		how := manner{security: t.security(h), quirk: t.d.quirks.of(addr)}
+		l := lane{h, addr, proof}
+		how := manner{security: t.security(h), quirk: t.d.quirks.of(addr), dane: proof.dane}
 		var spoke atomic.Int64
 		began := time.Now()
 		a := t.approach(ctx, ctx, 0, l, how, signs{open: func() {}, spoke: func() { spoke.Store(int64(time.Since(began))) }})

@@ -44,6 +44,8 @@ type relayOf struct {
 	bad     *tls.Config
 	roots   *x509.CertPool
 	unheard func(net.Conn) time.Duration
+	names   deliver.Resolver // nil: nobody knows any
+	pinned  *x509.CertPool   // the root the operator names for it, if any
 	wg      sync.WaitGroup
 
 	mu       sync.Mutex
@@ -241,11 +243,14 @@ func (r *relayOf) bench(p deliver.Profile, memory *deliver.Endpoints) *bench {
 	if memory == nil {
 		memory = deliver.NewEndpoints(nil, b)
 	}
+	if r.names == nil {
+		r.names = noNames{}
+	}
 	b.Deliverer = deliver.New(deliver.Config{Hostname: "here.example", Roots: r.roots}, deliver.Needs{
-		Names: noNames{}, Dial: dialer(r.network), Events: b, Endpoints: memory,
+		Names: r.names, Dial: dialer(r.network), Events: b, Endpoints: memory,
 		Profile: func(string) deliver.Profile { return p }, Unheard: r.unheard,
 		Credential: func(string) (deliver.Credential, bool) {
-			return deliver.Credential{Login: &smtpclient.Login{User: "user", Password: "pass"}}, true
+			return deliver.Credential{Login: &smtpclient.Login{User: "user", Password: "pass"}, Roots: r.pinned}, true
 		},
 	})
 	return b

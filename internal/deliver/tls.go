@@ -12,7 +12,7 @@ import (
 )
 
 // tlsConfig is the TLS a hop gets. Names come from the route, never from DNS
-// (TLS-6); an opportunistic hop may show any certificate (RFC 7435; TLS-8).
+// unless it is secure (TLS-6, DANE-8); an opportunistic hop may show any certificate (RFC 7435; TLS-8).
 func (d *Deliverer) tlsConfig(hop mail.Hop, how manner, cred Credential) *tls.Config {
 	if how.security == mail.Clear {
 		return nil
@@ -34,6 +34,10 @@ func (d *Deliverer) tlsConfig(hop mail.Hop, how manner, cred Credential) *tls.Co
 	} else {
 		c.InsecureSkipVerify = true
 		c.ClientSessionCache = d.doubting
+	}
+	if how.dane != nil {
+		c.ServerName = how.dane.Base // DANE-8
+		c.ClientSessionCache = nil   // records may change; each session proves itself anew
 	}
 	if how.classic {
 		c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}

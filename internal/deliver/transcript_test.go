@@ -295,3 +295,7 @@ type noNames struct{}
 func (noNames) Addrs(context.Context, string) dns.Answer[netip.Addr] {
 	return dns.Answer[netip.Addr]{Status: dns.Temp, Cause: errors.New("no names here")}
 }
+
+func (noNames) TLSA(context.Context, uint16, string) dns.Answer[dns.TLSA] {
+	return dns.Answer[dns.TLSA]{Status: dns.NXDomain}
+}

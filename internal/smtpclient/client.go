@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"strings"
@@ -20,8 +21,12 @@ type Options struct {
 	Security mail.Security // the least that will do; "" is Opportunistic
 	TLS      *tls.Config   // of handshakes; nil: none will be tried
 	Verified string        // how TLS verifies a peer, for mail.TLS: "none", "pkix", "dane-ee", ...
-	Login    *Login        // credential; nil: do not authenticate
-	Timeouts Timeouts      // zero fields mean DefaultTimeouts
+	// Judge says of the chain a peer shows, its own certificate first, how it
+	// was verified, in the place of TLS and Verified; its error means that the
+	// peer is not to be trusted. nil: as TLS says.
+	Judge    func(chain []*x509.Certificate) (verified string, err error)
+	Login    *Login   // credential; nil: do not authenticate
+	Timeouts Timeouts // zero fields mean DefaultTimeouts
 
 	// NoPipelining and NoChunking work around peers that offer what they cannot
 	// do (MIS-5, MIS-6, MIS-13).

@@ -55,7 +55,7 @@ func (c *Client) handshake(stage mail.Stage) *Answer {
 	ctx, cancel := context.WithTimeout(parent, c.opt.Timeouts.Handshake)
 	defer cancel()
 	c.conn.SetDeadline(noDeadline())
-	t := tls.Client(c.conn, c.opt.TLS)
+	t := tls.Client(c.conn, c.judged())
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.say("(TLS handshake failed: " + err.Error() + ")")
 		return ours(distrust(err), stage, smtp.TLSTrouble.WithText("TLS handshake failed").Because(err))
@@ -65,6 +65,24 @@ func (c *Client) handshake(stage mail.Stage) *Answer {
 	c.obey()
 	c.say("(TLS: " + c.tls.Version + " " + c.tls.Cipher + ")")
 	return nil
+}
+
+// judged is the TLS of a handshake, with Judge in it: before the end of it, so
+// that nobody who is not trusted sees a certificate of ours.
+func (c *Client) judged() *tls.Config {
+	judge := c.opt.Judge
+	if judge == nil {
+		return c.opt.TLS
+	}
+	conf := c.opt.TLS.Clone()
+	conf.InsecureSkipVerify = true // PKIX has no say
+	conf.VerifyConnection = func(s tls.ConnectionState) (err error) {
+		if c.opt.Verified, err = judge(s.PeerCertificates); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		return nil
+	}
+	return conf
 }
 
 // distrust tells a certificate that proves nothing from other trouble: the
