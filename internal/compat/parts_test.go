@@ -260,7 +260,7 @@ func TestWhatAMailBroughtIsHarmless(t *testing.T) {
 func TestALookAtAMailFetchesNothing(t *testing.T) {
 	a := open(t, Config{BasePath: "/mail"}, Needs{})
 	put(t, a, 1, "", "a@example.com", []byte("Content-Type: text/html\r\n\r\n<p>hi</p><img src=/api/v1/message/latest/link-check>"+
-		"<LINK rel=preconnect href=http://evil.example/><noscript><link rel=dns-prefetch href=//evil.example></noscript>\r\n"), "b@example.com")
+		"<LINK rel=preconnect href=http://evil.example/><noscript><link rel=dns-prefetch href=//evil.example></noscript><iframe src=http://evil.example></iframe>\r\n"), "b@example.com")
 	for _, query := range []string{"", "?embed=1"} {
 		r := ask1(t, a, "GET", "/view/latest.html"+query, "")
 		policy := r.Header().Get("Content-Security-Policy")
@@ -273,7 +273,7 @@ func TestALookAtAMailFetchesNothing(t *testing.T) {
 				}
 			}
 		}
-		if body := r.Body.String(); strings.Contains(strings.ToLower(body), "<link") || !strings.Contains(body, "<p>hi</p>") {
+		if body := r.Body.String(); strings.Contains(strings.ToLower(body), "<link") || strings.Contains(body, "<iframe") || !strings.Contains(body, "<p>hi</p>") {
 			t.Errorf("%s: %s", query, body)
 		}
 	}

@@ -123,10 +123,12 @@ func (a *API) withInline(document string, l *letter) string {
 }
 
 // rewritten lets links open in a window of their own (outside), and takes <link>
-// out (still): no policy keeps a browser from connecting ahead of need, as
-// rel=preconnect asks, and nothing else of a <link> would be loaded anyway.
+// and frames out (still): no policy keeps a browser from connecting ahead of
+// need, as rel=preconnect asks and Chromium does for a frame that the policy then
+// refuses; nothing of them would be loaded anyway.
 func rewritten(document string, outside, still bool) string {
-	still = still && strings.Contains(strings.ToLower(document), "<link")
+	low := strings.ToLower(document)
+	still = still && (strings.Contains(low, "<link") || strings.Contains(low, "<iframe") || strings.Contains(low, "<frame"))
 	if !outside && !still {
 		return document
 	}
@@ -139,7 +141,7 @@ func rewritten(document string, outside, still bool) string {
 	for n := range doc.Descendants() {
 		switch {
 		case n.Type != html.ElementNode:
-		case still && n.Data == "link": // an SVG's as well
+		case still && (n.Data == "link" || n.Data == "iframe" || n.Data == "frame"): // an SVG's as well
 			links = append(links, n)
 		case outside && n.DataAtom == atom.A:
 			setAttr(n, "target", "_blank")
