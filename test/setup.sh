@@ -33,6 +33,7 @@ gcc:gcc
 php:php-cli
 ruby:ruby
 javac:default-jdk-headless
+chromium:chromium
 "
 # file -> Debian package; libraries that the examples of frameworks use.
 libraries="
@@ -90,8 +91,8 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-# nodemailer and clients of other catchers, from the npm registry.
-if [ ! -d test/e2e/node/node_modules/nodemailer ] || [ ! -d test/e2e/node/node_modules/mailpit-api ]; then
+# nodemailer, clients of other catchers and what drives the browser, from the npm registry.
+if [ ! -d test/e2e/node/node_modules/nodemailer ] || [ ! -d test/e2e/node/node_modules/mailpit-api ] || [ ! -d test/e2e/node/node_modules/playwright-core ]; then
 	(cd test/e2e/node && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error) || {
 		echo "paquebot: could not install the npm packages for the tests: cd test/e2e/node && npm ci" >&2
 		exit 1

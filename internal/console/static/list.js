@@ -165,6 +165,7 @@ export async function renew() {
   const held = document.activeElement && document.activeElement.closest('.row');
   const heldID = held && held.dataset.id, heldBox = held && document.activeElement.type === 'checkbox';
   swap(text);
+  mark(false); // another message may have been opened since we asked
   list.scrollTop = top;
   const row = heldID && rows().find((r) => r.dataset.id === heldID);
   if (row) (heldBox ? box(row) : row.querySelector('a.open')).focus({ preventScroll: true });

@@ -20,7 +20,10 @@ export async function open(url, push = true) {
   const tabs = $('reader').querySelector('.tabs');
   const was = tabs ? tabs.scrollLeft : 0;
   const focusTab = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.tab : '';
-  $('reader').innerHTML = text;
+  const t = document.createElement('template');
+  t.innerHTML = text;
+  preview(t.content); // before it is put in place: a frame loads once
+  $('reader').replaceChildren(t.content);
   $('reader').scrollTop = 0;
   $('split').classList.add('reading');
   if (push) history.pushState(null, '', url);
@@ -29,7 +32,6 @@ export async function open(url, push = true) {
   const now = $('reader').querySelector('.tabs');
   if (now) now.scrollLeft = was;
   if (focusTab) { const again = $('reader').querySelector('[data-tab="' + focusTab + '"]'); if (again) again.focus({ preventScroll: true }); }
-  preview();
   mark(true);
 }
 
@@ -70,20 +72,20 @@ export function turn(by) {
 // ---- the preview of the HTML ----
 
 // preview gives the frame the width and colours that were chosen last.
-export function preview() {
-  const box = $('framebox');
+export function preview(within = document) {
+  const box = within.querySelector('#framebox');
   if (!box) return;
   const width = recall('width', 'full'), scheme = recall('scheme', 'light');
   box.className = 'framebox ' + width + ' ' + scheme;
-  press('[data-width]', 'width', width);
-  press('[data-scheme]', 'scheme', scheme);
+  press(within, '[data-width]', 'width', width);
+  press(within, '[data-scheme]', 'scheme', scheme);
   const frame = box.querySelector('iframe');
   const src = frame.dataset.src + (frame.dataset.src.includes('?') ? '&' : '?') + 'scheme=' + scheme;
   if (frame.getAttribute('src') !== src) frame.setAttribute('src', src);
 }
 
-function press(what, name, value) {
-  for (const b of document.querySelectorAll(what)) b.setAttribute('aria-pressed', String(b.dataset[name] === value));
+function press(within, what, name, value) {
+  for (const b of within.querySelectorAll(what)) b.setAttribute('aria-pressed', String(b.dataset[name] === value));
 }
 
 document.addEventListener('click', (e) => {
