@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"paquebot/internal/doctor"
@@ -34,10 +35,32 @@ type doctorReport struct {
 	Notes        []string            `json:"notes"`
 	Checks       []doctorCheck       `json:"checks"`
 	Findings     []doctorFinding     `json:"findings"`
+	Names        []doctorName        `json:"names"`
 	Observations []doctorObservation `json:"observations"`
+	Controls     []doctorControl     `json:"controls"`
 	Settings     map[string][]string `json:"settings,omitempty"`
 	Seconds      float64             `json:"took_seconds"`
 	Exit         int                 `json:"exit"`
+}
+
+// doctorName is what DNS said of a host (DIAG-4).
+type doctorName struct {
+	Host      string   `json:"host"`
+	Status    string   `json:"status"` // ok, nxdomain, nodata, temp
+	Addresses []string `json:"addresses"`
+	Secure    bool     `json:"secure"`           // DNSSEC, as a trusted resolver says
+	Second    string   `json:"second,omitempty"` // the second resolver's status
+	Seconds   float64  `json:"took_seconds"`
+}
+
+// doctorControl is a connection made only to compare (DIAG-3).
+type doctorControl struct {
+	Kind    string `json:"kind"` // impossible, reference, reflector, web
+	Host    string `json:"host"`
+	Port    uint16 `json:"port"`
+	Address string `json:"address"`
+	Connect string `json:"connect"`
+	First   string `json:"first,omitempty"`
 }
 
 type doctorPort struct {
@@ -159,10 +182,48 @@ func reportOf(r *doctor.Report) doctorReport {
 		}
 		out.Findings = append(out.Findings, x)
 	}
+	out.Names, out.Controls = namesOf(r.Facts), controlsOf(r.Facts)
 	for i := range r.Facts.Sights {
 		out.Observations = append(out.Observations, observationOf(&r.Facts.Sights[i], r))
 	}
 	return out
+}
+
+func namesOf(f *doctor.Facts) []doctorName {
+	out := []doctorName{}
+	for _, n := range f.Names {
+		x := doctorName{Host: n.Host, Status: n.Answer.Status.String(), Addresses: []string{}, Secure: n.Answer.Secure, Seconds: n.Took.Seconds()}
+		for _, a := range n.Answer.Records {
+			x.Addresses = append(x.Addresses, a.String())
+		}
+		if n.Second != nil {
+			x.Second = n.Second.Status.String()
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func controlsOf(f *doctor.Facts) []doctorControl {
+	out := []doctorControl{}
+	for _, s := range f.Controls.References {
+		out = append(out, doctorControl{"reference", s.Endpoint.Host, s.Endpoint.Port, s.Observation.Endpoint.Addr.String(), s.Dial.Result, firstText(s.First)})
+	}
+	for _, k := range []struct {
+		kind string
+		all  []doctor.Control
+	}{{"impossible", f.Controls.Impossible}, {"reflector", f.Controls.Reflector}, {"web", f.Controls.Web}} {
+		for _, c := range k.all {
+			out = append(out, doctorControl{k.kind, c.Host, c.Port, c.Addr.String(), c.Dial.Result, firstText(c.First)})
+		}
+	}
+	return out
+}
+
+// firstText is the first line of what a peer said, safe to show.
+func firstText(b []byte) string {
+	line, _, _ := strings.Cut(string(b), "\n")
+	return smtp.Printable(strings.TrimSpace(line))
 }
 
 func orEmpty(s []string) []string { return append([]string{}, s...) }

@@ -3,10 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"paquebot/internal/dns"
 	"paquebot/internal/doctor"
 	"paquebot/internal/mail"
 )
@@ -63,7 +66,7 @@ func (p *page) word(w doctor.Word) string {
 // what to do (ux.md §3.2.4).
 func (c *DoctorCmd) report(p *page, r *doctor.Report) {
 	p.doctorHead(r)
-	for _, check := range r.Target.Checks {
+	for _, check := range append(dnsChecks(r), r.Target.Checks...) {
 		p.check(check)
 	}
 	if len(r.Rows) > 0 {
@@ -77,6 +80,78 @@ func (c *DoctorCmd) report(p *page, r *doctor.Report) {
 	}
 	p.use(r, c.Format)
 	p.rest(r)
+}
+
+// dnsChecks tell where the names lead; of a mail domain's many hosts only those
+// that lead nowhere.
+func dnsChecks(r *doctor.Report) []doctor.Check {
+	const few = 2
+	var out []doctor.Check
+	for _, n := range r.Facts.Names {
+		word, text := doctor.Good, ""
+		switch {
+		case n.Answer.Status == dns.Temp:
+			word, text = doctor.Unsure, n.Host+": no answer"
+		case n.Answer.Status != dns.OK:
+			word, text = doctor.Fail, n.Host+": "+n.Answer.Status.String()
+		case len(r.Facts.Names) > few:
+			continue
+		default:
+			text = addressWords(n.Answer.Records)
+			if forged(r, n.Host) {
+				word = doctor.Warn
+			}
+			if n.Answer.Secure {
+				text += ", DNSSEC"
+			}
+			if len(r.Facts.Names) > 1 {
+				text = n.Host + " " + text
+			}
+		}
+		out = append(out, doctor.Check{Name: "DNS", Word: word, Text: text + " (" + shortTime(n.Took) + ")"})
+	}
+	return out
+}
+
+// forged: others get another answer (DIAG-12).
+func forged(r *doctor.Report, host string) bool {
+	return slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+		return f.ID == "DIAG-12" && strings.Contains(f.Text, host)
+	})
+}
+
+func addressWords(all []netip.Addr) string {
+	const shown = 3
+	var out []string
+	for _, a := range all[:min(len(all), shown)] {
+		out = append(out, a.String())
+	}
+	text := strings.Join(out, ", ")
+	if more := len(all) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// untrusted lists the ports that answer, and must not get a password.
+func untrusted(r *doctor.Report) string {
+	var out []int
+	for _, f := range r.Findings {
+		if f.Word != doctor.Fail || f.ID < "DIAG-32" || f.ID > "DIAG-39" {
+			continue
+		}
+		for _, e := range f.Where {
+			if !slices.Contains(out, int(e.Port)) && e.Role != doctor.Exchange {
+				out = append(out, int(e.Port))
+			}
+		}
+	}
+	slices.Sort(out)
+	var words []string
+	for _, port := range out {
+		words = append(words, strconv.Itoa(port))
+	}
+	return strings.Join(words, ", ")
 }
 
 func (p *page) doctorHead(r *doctor.Report) {
@@ -120,7 +195,10 @@ func (p *page) check(check doctor.Check) {
 }
 
 // widths of the matrix's cells; with port, mode and time they fill 80 columns.
-var cellWidths = []int{10, 9, 10, 12, 14}
+var (
+	cellWidths  = []int{10, 9, 10, 12, 14}
+	splitWidths = []int{10, 9, 9, 11, 14} // where families differ
+)
 
 func (p *page) matrix(r *doctor.Report) {
 	hosts := map[string]bool{}
@@ -129,9 +207,13 @@ func (p *page) matrix(r *doctor.Report) {
 		hosts[row.Endpoint.Host] = true
 		split = split || row.Family != 0
 	}
-	head := fmt.Sprintf("%4s %-9s", "PORT", "MODE")
+	widths, mode := cellWidths, 9
+	if split { // "starttls v6"
+		widths, mode = splitWidths, 11
+	}
+	head := fmt.Sprintf("%4s %-*s", "PORT", mode, "MODE")
 	for i, name := range doctor.Columns {
-		head += fmt.Sprintf(" %-*s", cellWidths[i], name)
+		head += fmt.Sprintf(" %-*s", widths[i], name)
 	}
 	p.line("%s%6s", head, "TIME")
 	host := ""
@@ -140,24 +222,24 @@ func (p *page) matrix(r *doctor.Report) {
 			host = row.Endpoint.Host
 			p.line("%s", p.paint(bold, host))
 		}
-		p.portRow(row, split)
+		p.portRow(row, widths, mode)
 	}
 }
 
-func (p *page) portRow(row doctor.Row, split bool) {
+func (p *page) portRow(row doctor.Row, widths []int, modeWidth int) {
 	mode := map[mail.Security]string{mail.Implicit: "tls", mail.Opportunistic: "mx"}[row.Endpoint.Mode]
 	mode = cmp.Or(mode, "starttls")
-	if split && row.Family != 0 {
-		mode = fmt.Sprintf("%s v%d", map[string]string{"starttls": "stls"}[mode]+strings.TrimPrefix(mode, "starttls"), row.Family)
+	if row.Family != 0 {
+		mode = fmt.Sprintf("%-8s v%d", mode, row.Family)
 	}
-	text := fmt.Sprintf("%4d %-9s", row.Endpoint.Port, mode)
+	text := fmt.Sprintf("%4d %-*s", row.Endpoint.Port, modeWidth, mode)
 	for i, cell := range row.Cells {
 		style := map[doctor.Word]string{doctor.Warn: yellow, doctor.Fail: red, doctor.NotReached: dim, doctor.Unsure: yellow}[cell.Word]
 		shown := cell.Text
 		if style != "" {
 			shown = p.paint(style, cell.Text)
 		}
-		text += " " + shown + strings.Repeat(" ", max(0, cellWidths[i]-len([]rune(cell.Text))))
+		text += " " + shown + strings.Repeat(" ", max(0, widths[i]-len([]rune(cell.Text))))
 	}
 	p.line("%s%6s", text, shortTime(row.Took))
 }
@@ -172,11 +254,11 @@ func shortTime(d time.Duration) string {
 // verdict is the headline of what is wrong, and the findings that carry it.
 func (p *page) verdict(r *doctor.Report) {
 	v := r.Verdict
-	sure := ""
+	text, sure := v.Text, ""
 	if v.Word != doctor.Good && v.Confidence != doctor.Proven && v.Confidence != "" {
-		sure = " (" + string(v.Confidence) + ")"
+		text, sure = strings.TrimSuffix(text, "."), " ("+string(v.Confidence)+")."
 	}
-	p.text(p.word(v.Word)+" ", "     ", v.Text+sure)
+	p.text(p.word(v.Word)+" ", "     ", text+sure)
 	for _, f := range r.Findings {
 		if f.Word == doctor.Good || f.Text == v.Text && len(f.Evidence) == 0 {
 			continue
@@ -204,6 +286,9 @@ func (p *page) use(r *doctor.Report, format string) {
 		return // our own ports: nobody here is to use them
 	}
 	p.line("")
+	if bad := untrusted(r); bad != "" {
+		p.line("%s", p.paint(bold, "DO NOT send passwords on "+bad+" from here."))
+	}
 	how := map[mail.Security]string{mail.Implicit: "with TLS from the first byte", mail.Opportunistic: "from server to server"}[rec.Mode]
 	p.line("%s", p.paint(bold, fmt.Sprintf("USE %d %s", rec.Port, cmp.Or(how, "with STARTTLS"))))
 	p.text("  ", "  ", rec.Reason)

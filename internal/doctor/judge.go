@@ -152,6 +152,9 @@ func at(all []*Sight) string {
 	return "port" + map[bool]string{true: "", false: "s"}[len(portNumbers(all)) == 1] + " " + ports(all) + " of " + hostsOf(all)
 }
 
+// capital begins a sentence.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
 // quote shows what a peer said, cut to a line.
 func quote(s string) string {
 	const most = 90

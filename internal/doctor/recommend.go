@@ -88,6 +88,10 @@ func (v *view) reason(s *Sight, fit []*Sight, r *Report) string {
 
 // advise says what else to do, and whom to ask (DIAG-82).
 func (r *Report) advise(v *view) {
+	if r.Verdict.ID == "DIAG-68" { // all else is a consequence
+		r.Advice = append(r.Advice, "Open a web page and log in to the network, or leave it; then look again.")
+		return
+	}
 	for _, f := range r.Findings {
 		if f.Word != Good && f.Advice != "" && !slices.Contains(r.Advice, f.Advice) {
 			r.Advice = append(r.Advice, f.Advice)
@@ -102,6 +106,8 @@ func (r *Report) advise(v *view) {
 		r.Advice = append(r.Advice, "Ask the network's owner for 587: access providers must not block it (RFC 5068 s4.1). Blocking 25 for clients is accepted practice.")
 	case asks(smtpPort):
 		r.Advice = append(r.Advice, "Blocking outbound 25 for clients is accepted practice (RFC 5068 s4.1); a hoster may open it on request.")
+	case len(filtered) > 0:
+		r.Advice = append(r.Advice, "Ask the network's owner to open "+ports(filtered)+".")
 	}
 	r.note(v)
 }
@@ -110,7 +116,10 @@ func (r *Report) advise(v *view) {
 func (r *Report) note(v *view) {
 	p := v.Target.Provider
 	if p != nil && p.Auth.Hint != "" && v.Login == nil {
-		r.Notes = append(r.Notes, strings.TrimSuffix(p.Auth.Hint, ".")+". Credentials were not tried: --auth tries them without sending.")
+		r.Notes = append(r.Notes, "At "+p.Title+" "+strings.TrimSuffix(p.Auth.Hint, ".")+".")
+	}
+	if v.Login == nil && len(v.where(func(s *Sight) bool { return len(s.Auth) > 0 })) > 0 {
+		r.Notes = append(r.Notes, "Credentials were not tried: --auth tries them without sending.")
 	}
 	if p != nil && p.Confidence == "unconfirmed" {
 		r.Notes = append(r.Notes, "The catalogue's entry for "+p.Title+" is unconfirmed; what was seen here counts.")

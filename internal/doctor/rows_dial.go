@@ -3,11 +3,11 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"paquebot/internal/mail"
 	"paquebot/internal/probe"
+	"paquebot/internal/smtp"
 )
 
 // DIAG-13: a connection stands; whoever it is with is the question of the rows
@@ -22,7 +22,7 @@ func judgeOpen(v *view) []Finding {
 	if slices.ContainsFunc(all, func(s *Sight) bool { return len(v.impossibles(s.Endpoint.Port)) > 0 }) || len(v.Controls.Impossible) == 0 {
 		c, control = Likely, Evidence{"control", "not taken, or somebody answers for everybody"}
 	}
-	return one(about("DIAG-13", c, Good, all, strings.ToUpper(at(all)[:1])+at(all)[1:]+" "+verb(all, "answers", "answer")+".", "", control))
+	return one(about("DIAG-13", c, Good, all, capital(at(all))+" "+verb(all, "answers", "answer")+".", "", control))
 }
 
 // DIAG-14: refused. The time the refusal took tells who refused.
@@ -109,7 +109,7 @@ func (v *view) whoFilters(s *Sight) string {
 }
 
 func (v *view) filteredHere(all []*Sight) Finding {
-	f := about("DIAG-15", Likely, Fail, all, "Your network filters outbound "+ports(all)+".", "Use another port, or ask the network's owner to open "+verb(all, "this one", "these")+".",
+	f := about("DIAG-15", Likely, Fail, all, "Your network filters outbound "+ports(all)+".", "", // whom to ask: advise
 		v.sameHost(all), v.otherHosts(all), v.controlEvidence(all))
 	if v.reflected(all) {
 		f.Confidence = Proven
@@ -340,7 +340,7 @@ func judgeImpossible(v *view) []Finding {
 	c := Likely
 	evidence := Evidence{"control", fmt.Sprintf("%s:%d, which nobody has, takes a connection", all[0].Addr, all[0].Port)}
 	if len(greeted) > 0 {
-		c, evidence = Proven, Evidence{"control", fmt.Sprintf("%s:%d, which nobody has, says %s", greeted[0].Addr, greeted[0].Port, quote(string(greeted[0].First)))}
+		c, evidence = Proven, Evidence{"control", fmt.Sprintf("%s:%d, which nobody has, says %s", greeted[0].Addr, greeted[0].Port, quote(smtp.Printable(firstWords(greeted[0].First))))}
 	}
 	where := v.where(func(s *Sight) bool {
 		return slices.ContainsFunc(all, func(c Control) bool { return c.Port == s.Endpoint.Port })

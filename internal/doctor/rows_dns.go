@@ -115,7 +115,7 @@ func judgeForgedName(v *view) []Finding {
 		}
 		if same != nil {
 			f.Confidence, f.Word = Proven, Fail
-			f.Evidence = append(f.Evidence, Evidence{"other names", list(same) + " have the same address"})
+			f.Evidence = append(f.Evidence, Evidence{"other names", list(same) + choose(len(same) == 1, " has", " have") + " the same address"})
 		}
 		out = append(out, f)
 	}

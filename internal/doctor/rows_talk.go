@@ -14,14 +14,14 @@ import (
 func judgeImplicit(v *view) []Finding {
 	var out []Finding
 	if mute := v.where(v.in(stSilent)); len(mute) > 0 {
-		out = one(about("DIAG-30", Unknown, Fail, mute, strings.ToUpper(at(mute)[:1])+at(mute)[1:]+" "+verb(mute, "takes", "take")+" the connection and "+verb(mute, "says", "say")+" nothing: a tarpit, a proxy, or a service that hangs.",
+		out = one(about("DIAG-30", Unknown, Fail, mute, capital(at(mute))+" "+verb(mute, "takes", "take")+" the connection and "+verb(mute, "says", "say")+" nothing: a tarpit, a proxy, or a service that hangs.",
 			"Use another port; on a server of your own, see what listens there.", Evidence{"silence", "no greeting, and no answer to a ClientHello"}))
 	}
 	all := v.where(v.in(stImplicit))
 	if len(all) == 0 {
 		return out
 	}
-	return append(out, about("DIAG-30", Proven, Warn, all, strings.ToUpper(at(all)[:1])+at(all)[1:]+" "+verb(all, "begins", "begin")+" with TLS from the first byte, not with STARTTLS.",
+	return append(out, about("DIAG-30", Proven, Warn, all, capital(at(all))+" "+verb(all, "begins", "begin")+" with TLS from the first byte, not with STARTTLS.",
 		"Set the mode of this port to TLS from the first byte.", Evidence{"silence", "no greeting in clear"}, Evidence{"handshake", "a ClientHello at once works"}))
 }
 
@@ -31,9 +31,12 @@ func judgePlain(v *view) []Finding {
 	if len(all) == 0 {
 		return nil
 	}
-	return one(about("DIAG-31", Proven, Warn, all, strings.ToUpper(at(all)[:1])+at(all)[1:]+" "+verb(all, "begins", "begin")+" in clear, with STARTTLS, not with TLS from the first byte.",
+	return one(about("DIAG-31", Proven, Warn, all, capital(at(all))+" "+verb(all, "begins", "begin")+" in clear, with STARTTLS, not with TLS from the first byte.",
 		"Set the mode of this port to STARTTLS.", Evidence{"first octets", quote(string(all[0].TLS.Plain))}))
 }
+
+// ciscoAdvice is for what masks and overwrites.
+const ciscoAdvice = "Ask the network's owner to turn ESMTP inspection off, or to allow TLS in it; use 465 meanwhile."
 
 // DIAG-32: the greeting is masked with stars.
 func judgeMasked(v *view) []Finding {
@@ -42,7 +45,7 @@ func judgeMasked(v *view) []Finding {
 		return nil
 	}
 	return one(about("DIAG-32", Proven, Fail, all, "A Cisco firewall (\"fixup smtp\", ESMTP inspection) rewrites "+at(all)+": it masks the greeting and takes STARTTLS away.",
-		"Ask the network's owner to turn ESMTP inspection off, or to allow TLS in it; use 465 or 2525 meanwhile.", Evidence{"greeting", quote(all[0].Greeting.String())}))
+		ciscoAdvice, Evidence{"greeting", quote(all[0].Greeting.String())}))
 }
 
 // DIAG-33: EHLO keywords overwritten with X.
@@ -59,7 +62,7 @@ func judgeOverwritten(v *view) []Finding {
 		return nil
 	}
 	return one(about("DIAG-33", Proven, Fail, all, "Something on the way to "+at(all)+" overwrites what the server offers.",
-		"Ask the network's owner to turn ESMTP inspection off; use 465 meanwhile.", Evidence{"EHLO", quote(word)}))
+		ciscoAdvice, Evidence{"EHLO", quote(word)}))
 }
 
 // DIAG-34: STARTTLS is offered there, and missing here.
@@ -198,7 +201,7 @@ func judgeOldTLS(v *view) []Finding {
 	if len(all) == 0 {
 		return out
 	}
-	return append(out, about("DIAG-40", Proven, Fail, all, at(all)+" "+verb(all, "speaks", "speak")+" only versions of TLS that are no longer safe; TLS 1.2 is the least.",
+	return append(out, about("DIAG-40", Proven, Fail, all, capital(at(all))+" "+verb(all, "speaks", "speak")+" only versions of TLS that are no longer safe; TLS 1.2 is the least.",
 		"Its operator must upgrade. There is no way down.", Evidence{"alert", all[0].TLS.Alert}))
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"paquebot/internal/dns"
@@ -90,7 +91,7 @@ func judgeCertificate(v *view) []Finding {
 			f.Text = "The certificate of " + at(all) + " proves nothing."
 			f.Advice = "Its operator must mend it."
 		}
-		f.Evidence = append(f.Evidence, Evidence{"verification", s.TLS.Fault.Error()})
+		f.Evidence = append(f.Evidence, Evidence{"verification", strings.TrimPrefix(s.TLS.Fault.Error(), "x509: ")})
 		out = append(out, f)
 	}
 	return out
@@ -153,9 +154,9 @@ func judgeOneFamily(v *view) []Finding {
 	if len(bad) == 0 {
 		return nil
 	}
-	return one(about("DIAG-47", Likely, Warn, bad, fmt.Sprintf("%s %s over %s, not over %s.", at(good), verb(good, "works", "work"), ipName(good[0].Family), ipName(bad[0].Family)),
+	return one(about("DIAG-47", Likely, Warn, bad, fmt.Sprintf("%s %s over %s, not over %s.", capital(at(good)), verb(good, "works", "work"), ipName(good[0].Family), ipName(bad[0].Family)),
 		"A filter of one family, or a missing PTR there. Use "+ipName(good[0].Family)+" for this route until it is mended.",
-		Evidence{ipName(bad[0].Family), string(v.state(bad[0])) + " " + bad[0].Dial.Result}))
+		Evidence{ipName(bad[0].Family), v.familyWords(bad[0])}))
 }
 
 // DIAG-48: the network wants a login first.
@@ -174,4 +175,15 @@ func judgePortal(v *view) []Finding {
 		f.Evidence = append(f.Evidence, Evidence{"names", "every name has the same address here"})
 	}
 	return one(f)
+}
+
+// familyWords say how one family fails.
+func (v *view) familyWords(s *Sight) string {
+	if v.state(s) == stDial {
+		return "no connection: " + s.Dial.Result
+	}
+	if s.Cut != "" {
+		return s.CutBy + " at " + s.Cut
+	}
+	return string(v.state(s))
 }

@@ -30,7 +30,7 @@ func (r *Report) Settings() []Setting {
 	s := setter{host: rec.Host, port: rec.Port, tls: rec.Mode == mail.Implicit, user: "USER", pin: r.distrusts()}
 	if p := r.Target.Provider; p != nil {
 		s.provider = p.Name
-		if r.Target.Region != nil && r.Target.Region.Name != "" && len(p.Regions) > 1 {
+		if r.Target.Region != nil && r.Target.Region.Name != "" && r.Target.Region.Name != p.Regions[0].Name {
 			s.region = r.Target.Region.Name
 		}
 		s.user = cmp.Or(p.Auth.User, s.user)
@@ -91,7 +91,7 @@ func (s setter) postfix() []string {
 }
 
 func (s setter) nodemailer() []string {
-	return settingLines("{ host: '%s', port: %d, %s, auth: { user: '%s', pass } }", s.host, s.port, choose(s.tls, "secure: true", "requireTLS: true"), s.user)
+	return settingLines("{ host: '%s', port: %d, %s,\n  auth: { user: '%s', pass } }", s.host, s.port, choose(s.tls, "secure: true", "requireTLS: true"), s.user)
 }
 
 func (s setter) paquebot() []string {
