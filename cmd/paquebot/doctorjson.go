@@ -222,6 +222,10 @@ func controlsOf(f *doctor.Facts) []doctorControl {
 
 // firstText is the first line of what a peer said, safe to show.
 func firstText(b []byte) string {
+	const handshake = 22 // a TLS record (RFC 9846 §5.1), of no use to a reader
+	if len(b) > 0 && b[0] == handshake {
+		return "TLS"
+	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	return smtp.Printable(strings.TrimSpace(line))
 }
