@@ -88,7 +88,7 @@ func (v *view) reason(s *Sight, fit []*Sight, r *Report) string {
 
 // advise says what else to do, and whom to ask (DIAG-82).
 func (r *Report) advise(v *view) {
-	if r.Verdict.ID == "DIAG-68" { // all else is a consequence
+	if r.Recommendation == nil && (r.Verdict.ID == "DIAG-68" || r.has("DIAG-48") != nil) { // all else is a consequence
 		r.Advice = append(r.Advice, "Open a web page and log in to the network, or leave it; then look again.")
 		return
 	}
