@@ -120,7 +120,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/swagger.json", a.describe, mailpit, "This description", "", nil, "application/json"},
 		{"GET /api/events", a.socket, mailpit, "WebSocket: new, update, delete, prune, truncate, stats, error", "", nil, "application/json"},
 		{"GET /view/latest", a.viewLatest, mailpit, "Go to the newest message, narrowed by query", "query tz mailbox q", nil, "text/html"},
-		{"GET /view/{name}", a.view, mailpit, "ID.html and ID.txt: the bodies of a message, for browser tests", "embed remote query tz mailbox", nil, "text/html"},
+		{"GET /view/{name}", a.view, mailpit, "ID.html and ID.txt: the bodies of a message, for browser tests", "embed query tz mailbox", nil, "text/html"},
 
 		{"GET /api/v2/messages", a.hogList, mailhog, "List messages, newest first", "start limit mailbox", nil, HogPage{}},
 		{"GET /api/v2/search", a.hogSearch, mailhog, "List the messages that match; kind is from, to or containing", "kind query start limit mailbox", nil, HogPage{}},

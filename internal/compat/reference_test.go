@@ -78,8 +78,8 @@ Words must all be found; ` + "`\"phrases\"`" + ` as they stand; ` + "`-`" + ` or
   search, a deletion or ` + "`latest`" + `. The user name is a tag as well.
 - Recipients that no field names stand in ` + "`Bcc`" + `, as with Mailpit, and in the header of
   ` + "`/headers`" + `; the stored message, and ` + "`/raw`" + `, are untouched.
-- ` + "`/view/ID.html`" + ` runs no script and loads nothing from elsewhere unless asked with
-  ` + "`?remote=1`" + `.
+- ` + "`/view/ID.html`" + ` runs no script and loads nothing from elsewhere; the page of
+  the catcher does, for a person who asks, and never from internal addresses.
 - ` + "`link-check`" + ` never visits an internal address, and follows no redirect to one: 451.
 - Releasing goes through routes that are configured, and nowhere else.
 - ` + "`sa-check`" + ` is always refused, and ` + "`LatestVersion`" + ` is ` + "`disabled`" + `: nobody is asked.

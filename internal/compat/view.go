@@ -55,8 +55,9 @@ func (a *API) goTo(w http.ResponseWriter, r *http.Request, m catch.Message) {
 }
 
 // viewHTML serves a mail's HTML as a page of its own, for browser tests. It runs
-// no script and sends no form; its links work. What is remote is loaded with
-// ?remote=1 only: else nothing leaves the machine because somebody looked.
+// no script and sends no form; its links work. Nothing leaves the machine because
+// somebody looked: the page of the catcher loads pictures for who asks, and from
+// public addresses alone.
 func (a *API) viewHTML(w http.ResponseWriter, r *http.Request, id string) {
 	l := a.letterOf(w, r, id)
 	if l == nil {
@@ -69,10 +70,9 @@ func (a *API) viewHTML(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	a.seen(l)
 	document = a.withInline(document, l)
-	embed, remote := r.URL.Query().Get("embed") == "1", r.URL.Query().Get("remote") == "1"
-	document = rewritten(document, embed, !remote)
+	document = rewritten(document, r.URL.Query().Get("embed") == "1")
 	parts := r.Host + a.config.BasePath + "/api/v1/message/" + l.ID.String() + "/part/"
-	w.Header().Set("Content-Security-Policy", viewPolicy("http://"+parts+" https://"+parts, remote))
+	w.Header().Set("Content-Security-Policy", viewPolicy("http://"+parts+" https://"+parts))
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Write([]byte(document))
 }
@@ -81,13 +81,9 @@ func (a *API) viewHTML(w http.ResponseWriter, r *http.Request, id string) {
 // origin, which its inline images need. It loads its own parts and nothing else
 // of ours: a picture that names the link check would have us visit the mail's
 // links, though nobody asked.
-func viewPolicy(parts string, remote bool) string {
-	more := ""
-	if remote {
-		more = " http: https:"
-	}
-	return "default-src 'none'; img-src " + parts + " data:" + more + "; style-src 'unsafe-inline'" + more + "; font-src data:" + more +
-		"; media-src " + parts + " data:" + more + "; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; " +
+func viewPolicy(parts string) string {
+	return "default-src 'none'; img-src " + parts + " data:; style-src 'unsafe-inline'; font-src data:; media-src " + parts + " data:" +
+		"; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; " +
 		"sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
 }
 
@@ -126,9 +122,9 @@ func (a *API) withInline(document string, l *letter) string {
 // and frames out (still): no policy keeps a browser from connecting ahead of
 // need, as rel=preconnect asks and Chromium does for a frame that the policy then
 // refuses; nothing of them would be loaded anyway.
-func rewritten(document string, outside, still bool) string {
+func rewritten(document string, outside bool) string {
 	low := strings.ToLower(document)
-	still = still && (strings.Contains(low, "<link") || strings.Contains(low, "<iframe") || strings.Contains(low, "<frame"))
+	still := strings.Contains(low, "<link") || strings.Contains(low, "<iframe") || strings.Contains(low, "<frame")
 	if !outside && !still {
 		return document
 	}

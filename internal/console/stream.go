@@ -225,9 +225,16 @@ func waitTime(text string) (time.Duration, error) {
 	return min(d, waitMax), nil
 }
 
+// foundMax is how much text one answer holds in octets, a last message more.
+const foundMax = 64 << 20
+
 func (c *console) answerFound(w http.ResponseWriter, r *http.Request, status int, found []catch.Message) {
 	out := []Detail{}
+	left := foundMax
 	for _, m := range found {
+		if left <= 0 {
+			break // the rest can be read one by one
+		}
 		whole, err := c.needs.Store.Get(m.ID)
 		if err != nil {
 			continue // deleted meanwhile
@@ -237,6 +244,7 @@ func (c *console) answerFound(w http.ResponseWriter, r *http.Request, status int
 			continue
 		}
 		out = append(out, d)
+		left -= len(d.Text) + len(d.HTML)
 	}
 	writeJSON(w, status, Found{out})
 }
