@@ -30,26 +30,27 @@ import (
 type DoctorCmd struct {
 	Targets []string `arg:"" optional:"" name:"target" help:"A host, HOST:PORT, a provider (sendgrid, ses:eu-west-1), a mail domain or address, a [smarthost] of the configuration; nothing: this host."`
 
-	Verbose   bool          `short:"v" help:"Show the dialogue and the certificate behind each port."`
-	Format    string        `placeholder:"NAME" help:"Show the setting of one program: postfix, exim, msmtp, nodemailer, phpmailer, django, wordpress, smtplib, laravel, rails, spring, paquebot."`
-	Providers bool          `help:"List the providers that are known by name."`
-	Auth      bool          `help:"Try a credential, on verified TLS only: --user and --password-file. Nothing is sent."`
-	User      string        `placeholder:"NAME" help:"User name for --auth."`
-	Password  string        `name:"password-file" placeholder:"FILE" help:"File with the password for --auth, - for standard input."`
-	Ports     []int         `placeholder:"PORT" help:"Look at these ports only."`
-	Prefer    []int         `placeholder:"PORT" help:"Ports you would rather use."`
-	Strict    bool          `help:"Prefer TLS from the first byte."`
-	Only4     bool          `name:"ipv4" short:"4" help:"IPv4 only."`
-	Only6     bool          `name:"ipv6" short:"6" help:"IPv6 only."`
-	Own       bool          `help:"The host is a server of yours: also ask whether strangers may relay, and whether 25 is reached."`
-	Reflector string        `placeholder:"HOST" help:"A server of yours elsewhere with the same ports open: it proves who filters."`
-	Reference []string      `placeholder:"HOST:PORT" help:"Hosts to compare with, instead of the catalogue's; may be repeated."`
-	NoPublic  bool          `help:"Ask no public resolver, no other provider and no web page: compare with nothing outside."`
-	Second    string        `placeholder:"ADDRESS" default:"9.9.9.9" help:"Resolver to ask for a second answer."`
-	CA        string        `name:"ca" placeholder:"FILE" help:"Trust the CAs in this file, too."`
-	Watch     bool          `help:"Look again every minute, and tell what changed, until Ctrl-C."`
-	Every     time.Duration `default:"1m" help:"For --watch: how often."`
-	Timeout   time.Duration `default:"30s" help:"For the whole run."`
+	Verbose    bool          `short:"v" help:"Show the dialogue and the certificate behind each port."`
+	Format     string        `placeholder:"NAME" help:"Show the setting of one program: postfix, exim, msmtp, nodemailer, phpmailer, django, wordpress, smtplib, laravel, rails, spring, paquebot."`
+	Providers  bool          `help:"List the providers that are known by name."`
+	Auth       bool          `help:"Try a credential, on verified TLS only: --user and --password-file. Nothing is sent."`
+	User       string        `placeholder:"NAME" help:"User name for --auth."`
+	Password   string        `name:"password-file" placeholder:"FILE" help:"File with the password for --auth, - for standard input."`
+	Ports      []int         `placeholder:"PORT" help:"Look at these ports only."`
+	Prefer     []int         `placeholder:"PORT" help:"Ports you would rather use."`
+	Strict     bool          `help:"Prefer TLS from the first byte."`
+	Only4      bool          `name:"ipv4" short:"4" help:"IPv4 only."`
+	Only6      bool          `name:"ipv6" short:"6" help:"IPv6 only."`
+	Own        bool          `help:"The host is a server of yours: also ask whether strangers may relay, and whether 25 is reached."`
+	Reflector  string        `placeholder:"HOST" help:"A server of yours elsewhere with the same ports open: it proves who filters."`
+	Reference  []string      `placeholder:"HOST:PORT" help:"Hosts to compare with, instead of the catalogue's; may be repeated."`
+	Impossible []string      `placeholder:"ADDR" help:"Address that nobody has, instead of 192.0.2.1 and 2001:db8::1; may be repeated."`
+	NoPublic   bool          `help:"Ask no public resolver, no other provider and no web page: compare with nothing outside."`
+	Second     string        `placeholder:"ADDRESS" default:"9.9.9.9" help:"Resolver to ask for a second answer."`
+	CA         string        `name:"ca" placeholder:"FILE" help:"Trust the CAs in this file, too."`
+	Watch      bool          `help:"Look again every minute, and tell what changed, until Ctrl-C."`
+	Every      time.Duration `default:"1m" help:"For --watch: how often."`
+	Timeout    time.Duration `default:"30s" help:"For the whole run."`
 }
 
 // Help is shown below the usage of the command.
@@ -191,6 +192,13 @@ func (c *DoctorCmd) comparisons(d *doctor.Config) error {
 		}
 		const late = 1500 * time.Millisecond
 		d.Second = dns.New(dns.Config{Servers: []netip.AddrPort{netip.AddrPortFrom(a, 53)}, Timeout: late, Rounds: 1}, (&net.Dialer{}).DialContext)
+	}
+	for _, text := range c.Impossible {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return unsure("--impossible "+text, errors.New("not an address"), "write an address that nobody has, such as 198.51.100.1")
+		}
+		d.Impossible = append(d.Impossible, a)
 	}
 	for _, text := range c.Reference {
 		host, p, err := net.SplitHostPort(text)

@@ -532,3 +532,16 @@ func TestOurOwnSettingPinsThePortWhereARelayWouldStop(t *testing.T) {
 		t.Errorf("filtered: %s", got)
 	}
 }
+
+// The reference page explains every row.
+func TestReferenceExplainsEveryRow(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range standardRows(t) {
+		if !strings.Contains(string(page), id) {
+			t.Errorf("docs/reference/doctor.md does not explain %s", id)
+		}
+	}
+}
