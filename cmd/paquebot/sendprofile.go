@@ -44,7 +44,8 @@ func profileFile(name string) (string, error) {
 }
 
 // useProfile fills in what the command line leaves open. Where to is one
-// thing: who names another server does not get the profile's provider.
+// thing: who names another server does not get the profile's provider, and that
+// server does not get the credential, nor the name and CA to know it by.
 func (c *SendCmd) useProfile() error {
 	if c.Profile == "" {
 		return nil
@@ -63,6 +64,8 @@ func (c *SendCmd) useProfile() error {
 	}
 	if c.Server == "" && c.Via == "" && !c.MX {
 		c.Server, c.Via, c.MX = p.Server, p.Via, p.MX
+	} else if c.Server != p.Server || c.Via != p.Via || c.MX != p.MX {
+		p.User, p.PasswordFile, p.Auth, p.TLSName, p.CA, p.TLS = "", "", "", "", "", ""
 	}
 	if c.TLS == "auto" && p.TLS != "" {
 		c.TLS = p.TLS

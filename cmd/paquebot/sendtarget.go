@@ -61,7 +61,22 @@ func (c *SendCmd) target(ctx context.Context, g *Globals) (*sendTarget, error) {
 			e.mode = mail.Clear
 		}
 	}
+	c.equal(t)
 	return t, nil
+}
+
+// equal: of several ports of a server none is less safe than the others, or
+// whoever blocks those chooses it (P4, SH-4). A server that we log in to is to
+// prove who it is, on 25 as well; without the login it is not what was asked for.
+func (c *SendCmd) equal(t *sendTarget) {
+	if c.Server == "" || t.login == nil && len(t.endpoints) == 1 {
+		return
+	}
+	for i := range t.endpoints {
+		if e := &t.endpoints[i]; e.mode == mail.Opportunistic {
+			e.mode = mail.Verify
+		}
+	}
 }
 
 func (c *SendCmd) place(ctx context.Context, g *Globals) (*sendTarget, error) {
