@@ -242,6 +242,8 @@ func (c *DoctorCmd) roots() (*x509.CertPool, error) {
 
 func (c *DoctorCmd) login(g *Globals) (*smtpclient.Login, error) {
 	switch {
+	case len(c.Targets) != 1 && (c.Auth || c.User != "" || c.Password != ""):
+		return nil, unsure("--auth", errors.New("a credential is for one target"), "name it: paquebot doctor TARGET --auth --user NAME --password-file FILE")
 	case !c.Auth && c.User == "" && c.Password == "":
 		return nil, nil
 	case c.User == "" || c.Password == "":
@@ -310,10 +312,13 @@ func (x *examination) target(ctx context.Context, name string) (doctor.Target, e
 	if strings.Contains(name, "@") {
 		return x.discover(ctx, name), nil
 	}
-	if host, p, err := net.SplitHostPort(name); err == nil {
-		if port, err := strconv.ParseUint(p, 10, 16); err == nil && port > 0 {
-			return doctor.ForHost(host, []uint16{uint16(port)}, x.c.Own), nil
+	name = bareLiteral(name)
+	if host, p, err := net.SplitHostPort(name); err == nil && p != "" && strings.Trim(p, "0123456789") == "" {
+		port, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || port == 0 {
+			return doctor.Target{}, unsure("no target "+name, fmt.Errorf("%s is no port", p), "ports are 1 to 65535")
 		}
+		return doctor.ForHost(strings.TrimSuffix(host, "."), []uint16{uint16(port)}, x.c.Own), nil
 	}
 	if p, region, err := provider.Find(name); err == nil && region != nil {
 		return doctor.ForProvider(name, p, region), nil
@@ -329,6 +334,16 @@ func (x *examination) target(ctx context.Context, name string) (doctor.Target, e
 		}
 	}
 	return doctor.ForHost(strings.TrimSuffix(name, "."), portNumbers(x.c.Ports), x.c.Own), nil
+}
+
+// bareLiteral takes the brackets off an address without a port.
+func bareLiteral(name string) string {
+	if bare, ok := strings.CutPrefix(name, "["); ok {
+		if bare, ok = strings.CutSuffix(bare, "]"); ok && doctor.Literal(bare) {
+			return bare
+		}
+	}
+	return name
 }
 
 func (x *examination) discover(ctx context.Context, name string) doctor.Target {
