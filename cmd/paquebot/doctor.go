@@ -240,6 +240,20 @@ func (c *DoctorCmd) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// certificatesOf reads a smart host's own root; it stands in the place of the
+// system's, as for the relay.
+func certificatesOf(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, errors.New(file + " holds no certificate in PEM form")
+	}
+	return pool, nil
+}
+
 func (c *DoctorCmd) login(g *Globals) (*smtpclient.Login, error) {
 	switch {
 	case len(c.Targets) != 1 && (c.Auth || c.User != "" || c.Password != ""):
@@ -279,6 +293,15 @@ func (x *examination) run(ctx context.Context) ([]*doctor.Report, error) {
 	var out []*doctor.Report
 	for _, t := range all {
 		conf := x.base
+		if x.conf != nil && strings.HasPrefix(t.Title, "smart host ") {
+			if s, ok := x.conf.Smarthosts[t.Name]; ok && s.CA != "" { // as the relay trusts it
+				roots, err := certificatesOf(s.CA)
+				if err != nil {
+					return nil, unsure("cannot read the ca of smart host "+t.Name, errors.New(plainCause(err)), "")
+				}
+				conf.Roots = roots
+			}
+		}
 		if t.Own {
 			conf.Envelope = &probe.Envelope{From: "postmaster@" + x.ehlo(), To: "relay-test@example.com"}
 			conf.Login = nil
