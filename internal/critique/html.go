@@ -57,6 +57,14 @@ type Score struct {
 	Unsupported float64
 }
 
+// words tell what is not shown as meant.
+func (s Score) words() string {
+	if s.Unsupported >= 1 {
+		return fmt.Sprintf("%.0f%% do not", s.Unsupported)
+	}
+	return fmt.Sprintf("%.0f%% in part", s.Partial+s.Unsupported)
+}
+
 // HTML holds a document against what mail programs are known to show.
 func HTML(document string) (*Support, error) {
 	known, err := features()
@@ -142,7 +150,7 @@ func (k *look) support() []Finding {
 	}
 	var worst []string
 	for _, w := range s.Warnings[:min(len(s.Warnings), 5)] {
-		worst = append(worst, fmt.Sprintf("%s (%.0f%% do not)", w.Title, w.Score.Unsupported))
+		worst = append(worst, w.Title+" ("+w.Score.words()+")")
 	}
 	return one("html-support", level, fmt.Sprintf("Mail programs show %.0f%% of this HTML as meant", s.Total.Supported),
 		"Least shown: "+strings.Join(worst, ", ")+".", "Have a look in those that your readers use.", "caniemail.com")
