@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -184,8 +185,31 @@ func (c *DevCmd) compatible(n *node.Node, w node.World, dir string) (*compat.API
 		Version: versionString(), Label: c.alike.label, MailHog: c.Compat == "mailhog", Database: dir, BasePath: c.basePath(), SMTPPort: tcpPort(n.Addr(mail.RoleMX, 0)),
 	}, compat.Needs{
 		Store: n.Caught(), IDs: func() mail.ID { return ids.Next(time.Now()) }, Mishaps: compat.OverMishap(n.Mishaps()),
+		Release:   relays{n.Release()},
 		HTMLCheck: func(document string) (any, error) { return critique.HTML(document) },
 	}), nil
+}
+
+// relays is node's release as clients of Mailpit and MailHog know it.
+type relays struct{ out *node.Release }
+
+// Relays implements compat.Release.
+func (r relays) Relays() []compat.Relay {
+	names, hosts := r.out.Ways()
+	var all []compat.Relay
+	for _, n := range names {
+		all = append(all, compat.Relay{Name: n, Host: hosts[n]})
+	}
+	return all
+}
+
+// Release implements compat.Release.
+func (r relays) Release(ctx context.Context, id mail.ID, relay string, to []string) error {
+	if names, _ := r.out.Ways(); relay == "" && len(names) > 0 {
+		relay = names[0]
+	}
+	_, err := r.out.Send(ctx, id, relay, to)
+	return err
 }
 
 // announces makes a webhook say what Mailpit's says, when it is to be that.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -23,9 +25,10 @@ func (g *Globals) waysOut(into *config.Config) error {
 	if g.ConfigFile == "" {
 		return nil
 	}
-	c, err := g.load()
-	if err != nil {
-		return err
+	c, problems := config.WaysOut(g.ConfigFile)
+	if c == nil {
+		fmt.Fprint(g.Stderr, config.Render(problems))
+		return unsure("the smart hosts of "+g.ConfigFile, errors.New("not ready for use"), "Explain a key: paquebot config explain KEY")
 	}
 	into.Smarthosts = c.Smarthosts
 	into.DNS = c.DNS

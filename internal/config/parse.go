@@ -77,6 +77,26 @@ func Hostname(path string) string {
 	return c.Hostname
 }
 
+// WaysOut returns the smart hosts of the file, ready for use, and its DNS
+// settings, so that a program that is no server can send by them: folders,
+// listeners and certificates are not looked at. With an error among the problems
+// the configuration is nil.
+func WaysOut(path string) (*Config, []Problem) {
+	text, problem := read(path)
+	if problem != nil {
+		return nil, []Problem{*problem}
+	}
+	c, r := parse(path, text)
+	if c != nil {
+		c.equipAll(r)
+	}
+	sortProblems(r.problems)
+	if c == nil || Failed(r.problems) {
+		return nil, r.problems
+	}
+	return &Config{Smarthosts: c.Smarthosts, DNS: c.DNS}, r.problems
+}
+
 // Default is the configuration of an empty file.
 func Default() *Config {
 	c, _ := parse("", "")

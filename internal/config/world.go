@@ -30,11 +30,7 @@ func (c *Config) lookAround(r *report) {
 		checkReadable(r, fmt.Sprintf("domain[%d].recipients", i), d.Recipients.File)
 		checkReadable(r, fmt.Sprintf("domain[%d].aliases", i), d.Aliases.File)
 	}
-	for _, name := range keysIn(c.Smarthosts) {
-		s := c.Smarthosts[name]
-		c.equip(r, "smarthost."+name, &s)
-		c.Smarthosts[name] = s
-	}
+	c.equipAll(r)
 }
 
 // nameItself fills in the host name where the file gives none.
@@ -149,6 +145,15 @@ func fittingKey(chain []byte, dir string) string {
 		}
 	}
 	return ""
+}
+
+// equipAll makes every smart host ready for use.
+func (c *Config) equipAll(r *report) {
+	for _, name := range keysIn(c.Smarthosts) {
+		s := c.Smarthosts[name]
+		c.equip(r, "smarthost."+name, &s)
+		c.Smarthosts[name] = s
+	}
 }
 
 // equip fetches a smart host's secrets and checks its files.
