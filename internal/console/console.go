@@ -71,11 +71,14 @@ func (c *console) below(next http.Handler) http.Handler {
 	}
 	strip := http.StripPrefix(c.config.BasePath, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == c.config.BasePath || r.URL.Path == "/" {
+		switch {
+		case r.URL.Path == c.config.BasePath, r.URL.Path == "/":
 			http.Redirect(w, r, c.at("/"), http.StatusFound)
-			return
+		case !strings.HasPrefix(r.URL.Path, c.config.BasePath+"/"):
+			http.NotFound(w, r)
+		default:
+			strip.ServeHTTP(w, r)
 		}
-		strip.ServeHTTP(w, r)
 	})
 }
 

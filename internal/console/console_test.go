@@ -70,7 +70,13 @@ func (p *page) put(n int, raw string, to ...string) {
 // ask makes a request as a browser on this machine does; header pairs follow.
 func (p *page) ask(method, target string, header ...string) *http.Response {
 	p.t.Helper()
-	r := httptest.NewRequest(method, "http://localhost:8025"+target, nil)
+	return p.askWith(method, target, nil, header...)
+}
+
+// askWith is ask with a body.
+func (p *page) askWith(method, target string, body io.Reader, header ...string) *http.Response {
+	p.t.Helper()
+	r := httptest.NewRequest(method, "http://localhost:8025"+target, body)
 	for i := 0; i+1 < len(header); i += 2 {
 		if header[i] == "Host" {
 			r.Host = header[i+1]

@@ -146,6 +146,31 @@ type defanger struct {
 	skip   bool // the text that comes belongs to an element that was taken out
 	style  bool // the text that comes is CSS
 	inert  bool // the text that comes is no HTML, unless the browser is within SVG
+	depth  int  // elements that are open and that nothing closes but their end
+}
+
+// depthShown is how deep elements may lie in each other; a browser needs
+// seconds to lay out a mail of sixty thousand, and is the page's own as well.
+// Tables in tables of real mails stay below fifty.
+const depthShown = 300
+
+// tooDeep counts elements, and reports those to be left out. What closes by
+// itself, and what is empty, does not nest.
+func (d *defanger) tooDeep(t html.Token) bool {
+	switch t.DataAtom {
+	case atom.P, atom.Li, atom.Td, atom.Th, atom.Tr, atom.Tbody, atom.Thead, atom.Tfoot, atom.Dd, atom.Dt, atom.Option,
+		atom.Br, atom.Img, atom.Hr, atom.Input, atom.Meta, atom.Col, atom.Area, atom.Wbr, atom.Source, atom.Track, atom.Html, atom.Head, atom.Body:
+		return false
+	}
+	switch t.Type {
+	case html.StartTagToken:
+		d.depth++
+		return d.depth > depthShown
+	case html.EndTagToken:
+		d.depth = max(0, d.depth-1)
+		return d.depth >= depthShown
+	}
+	return false
 }
 
 // place writes our own head. Until then only a doctype may have come: after
@@ -210,6 +235,9 @@ func (d *defanger) tag(kind html.TokenType, raw []byte) {
 	}
 	if dropped(t) {
 		d.skip = kind == html.StartTagToken && isRawText(raw)
+		return
+	}
+	if t.DataAtom != atom.Style && d.tooDeep(t) {
 		return
 	}
 	opens := kind == html.StartTagToken

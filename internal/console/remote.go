@@ -60,6 +60,7 @@ func picturesBy(dial dialer, names lookup) *pictures {
 				ForceAttemptHTTP2: true,
 			},
 			CheckRedirect: func(r *http.Request, via []*http.Request) error {
+				r.Header.Del("Referer")
 				if len(via) > pictureHops {
 					return errors.New("too many redirects")
 				}

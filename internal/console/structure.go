@@ -49,6 +49,10 @@ func branch(p *message.Part, left *int, depth int) *treeView {
 // markupMax is how much HTML source is shown, in bytes.
 const markupMax = 512 << 10
 
+// marksMax is how many pieces are told apart by colour; what follows is plain.
+// A browser takes seconds to lay out a hundred thousand of them.
+const marksMax = 10_000
+
 // highlight writes HTML source with its tags, comments and attribute values
 // marked. Every byte of the source goes through EscapeString; the marks are
 // constants.
@@ -58,8 +62,13 @@ func highlight(source string) template.HTML {
 		out.WriteString(`<span class="` + class + `">` + html.EscapeString(text) + `</span>`)
 	}
 	z := tokens.NewTokenizer(strings.NewReader(source))
-	for {
+	for marks, shown := 0, 0; ; marks++ {
+		if marks == marksMax {
+			out.WriteString(html.EscapeString(foldLong(strings.ToValidUTF8(source[shown:], "\uFFFD"))))
+			return template.HTML(out.String())
+		}
 		kind := z.Next()
+		shown += len(z.Raw())
 		raw := foldLong(strings.ToValidUTF8(string(z.Raw()), "\uFFFD"))
 		switch kind {
 		case tokens.ErrorToken:

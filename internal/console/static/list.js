@@ -51,18 +51,19 @@ export function unpick() { const had = picked.size > 0; picked.clear(); show(); 
 document.addEventListener('click', (e) => {
   const tick = e.target.closest('.row .pick input');
   if (!tick) return;
-  const row = tick.closest('.row'), list = rows();
+  const row = tick.closest('.row'), list = rows(), on = tick.checked; // show() writes the boxes
   const from = e.shiftKey ? list.findIndex((r) => r.dataset.id === last) : -1;
   if (from >= 0) {
     const to = list.indexOf(row);
-    for (const r of list.slice(Math.min(from, to), Math.max(from, to) + 1)) pick(r, tick.checked);
+    for (const r of list.slice(Math.min(from, to), Math.max(from, to) + 1)) pick(r, on);
   }
-  pick(row, tick.checked);
+  pick(row, on);
 });
 
 document.addEventListener('change', (e) => {
   if (e.target.id !== 'pick-all') return;
-  for (const row of rows()) pick(row, e.target.checked);
+  const on = e.target.checked;
+  for (const row of rows()) pick(row, on);
 });
 
 // ---- deleting ----

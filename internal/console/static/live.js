@@ -23,7 +23,10 @@ export function listen() {
     notify(m);
   });
   source.addEventListener('deleted', soon);
-  source.addEventListener('marked', soon);
+  source.addEventListener('marked', (e) => {
+    const m = JSON.parse(e.data);
+    for (const row of document.querySelectorAll('.row[data-id="' + m.id + '"]')) row.classList.toggle('unread', !m.read);
+  });
   source.addEventListener('failed', (e) => {
     soon();
     const s = JSON.parse(e.data);
