@@ -259,7 +259,7 @@ func TestWeRelayThroughMicrosoft365(t *testing.T) {
 	app := &imitate.EntraApp{ID: "7f0c0000-0000-4000-8000-000000000001", Secret: "client secret", SendAsApp: true,
 		Mailboxes: []string{"app@contoso.test", "off@contoso.test", "denied@contoso.test", "held@contoso.test", "three@contoso.test"}}
 	soon := &imitate.EntraApp{ID: "7f0c0000-0000-4000-8000-000000000002", Secret: "client secret", SendAsApp: true,
-		Mailboxes: []string{"app@contoso.test"}, Lifetime: 8 * time.Second} // less than it takes to be used with care
+		Mailboxes: []string{"app@contoso.test"}, Lifetime: 3 * time.Second}
 	m365 := &imitate.Microsoft365{Tenant: "contoso", Lifetime: time.Hour, Apps: []*imitate.EntraApp{app, soon}, Mailboxes: []*imitate.Mailbox{
 		box("app", imitate.Mailbox{}),
 		box("basic", imitate.Mailbox{BasicAuth: true}),
@@ -323,7 +323,8 @@ func TestWeRelayThroughMicrosoft365(t *testing.T) {
 			if m := im.Messages("Subject: " + subject); len(m) != 1 || m[0].Mechanism != "XOAUTH2" {
 				t.Errorf("%+v", m)
 			}
-			im.HangUp() // a session that is open already would go on
+			im.HangUp()                 // a session that is open already would go on
+			<-time.After(soon.Lifetime) // until it has ended
 		}
 		if n := m365.Issued() - before; n < 2 {
 			t.Errorf("%d tokens were asked for, want two", n)
