@@ -36,7 +36,7 @@ step "fuzzing, a few seconds for each parser"
 ./test/fuzz.sh "${FUZZTIME:-1s}"
 
 step "end to end, with programs we did not write"
-go test -count=1 -timeout 15m -v ./test/e2e/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1
+go test -count=1 -timeout 30m -v ./test/e2e/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1
 
 step "the doctor in a laboratory of broken networks"
 go test -count=1 -timeout 5m -v ./test/lab/ 2>&1 | grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|    --- PASS)' || exit 1

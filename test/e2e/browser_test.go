@@ -31,7 +31,7 @@ func TestBrowser(t *testing.T) {
 	home, err := os.MkdirTemp(w.dir, "browser-")
 	check(t, err)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute) // half a minute alone; ten times that beside all other tests
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // half a minute alone; ten times that beside all other tests
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "node/browser.js", p.Console, strconv.Itoa(p.MX), strconv.Itoa(p.Submission), shots, "../../internal/message/testdata/mime")
 	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "CHROMIUM="+chromium)

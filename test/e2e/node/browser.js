@@ -331,10 +331,12 @@ const chapters = {
   }
 }
 
-const soonest = { waitUntil: 'domcontentloaded' }
+const soonest = { waitUntil: 'domcontentloaded', timeout: 120000 }
 
 // visit opens a message, which may be caught a moment after its 250.
 async function visit (page, url) {
+  const id = /\/m\/([0-9A-Z]+)/.exec(url)
+  if (id) await until(`${id[1]} is caught`, async () => (await fetch(`${base}/api/dev/messages/${id[1]}`)).status === 200) // that is after its 250
   await until(url, async () => (await page.goto(url, soonest)).status() === 200)
   await page.locator('#reader .mailview').waitFor()
 }
