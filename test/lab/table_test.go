@@ -80,9 +80,6 @@ func TestEveryRow(t *testing.T) {
 	}
 	t.Logf("rows covered %d / rows in the standard %d, by %d experiments in %.0f s", covered, len(standard()), len(all), time.Since(began).Seconds())
 	nothingSent(t, w)
-	if len(seen.rows) == 0 {
-		t.Skip("*** NOT run: no experiment could be made")
-	}
 	if len(missing) > 0 {
 		t.Errorf("rows that did not appear: %s", strings.Join(missing, ", "))
 	}
